@@ -228,7 +228,7 @@ MUTANTS = [
     Mutant(
         "lock asked before a body",
         "executor/attempt.py",
-        "if not (is_sure or self._holds_lock()):",
+        "if not (lock_checked or self._holds_lock()):",
         "if False:",
         f"{LINES}::test_nothing_begins_when_the_lock_is_lost",
     ),

@@ -1,4 +1,4 @@
-"""Walks a plan against a database: one attempt at a time, each kept as a whole or not at all."""
+"""Runs a plan against a database: one attempt at a time; the work of an attempt is kept as a whole or not at all."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ __all__ = ["Checkpoint", "Executor", "RunOptions"]
 
 
 def __getattr__(name: str) -> Any:
-    """Return what walks a plan; the processes of `--jobs`, which walk none, begin sooner without it."""
+    """Return `Executor` or `RunOptions`, imported at first use: the worker processes of `--jobs` need neither and start faster."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from migrate_graph.executor import run

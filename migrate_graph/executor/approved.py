@@ -1,4 +1,4 @@
-"""Compares what a migration sends with what it sent when its plan was approved."""
+"""Compares the statements that a migration sends with those that it sent when its plan was rehearsed and approved."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from msgspec import Struct, field
 from migrate_graph.database.driver_errors import AttemptFailed
 
 _MOST = 3
-"""Statements that one message names."""
+"""How many statements a message shows at most."""
 
 
 class Approved(Struct, frozen=True):
-    """What was approved.
+    """The statements that a sealed plan was approved with.
 
     Attributes:
-        shapes: statements without values, by the migration that sent them in the rehearsal of the plan.
-        strict: others are refused; else they are told.
+        shapes: by the migration's name, the statements that it sent in the rehearsal of the plan, without values.
+        strict: any other statement is refused; otherwise it is only reported.
     """
 
     shapes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     strict: bool = False
 
     def ear(self, name: str) -> Ear | None:
-        """Return what listens to a migration; None when it is not known what it sent."""
+        """Return the listener for the statements of a migration; None when the plan does not say what it sent."""
         shapes = self.shapes.get(name)
         if shapes is None:
             return None
@@ -34,13 +34,13 @@ class Approved(Struct, frozen=True):
 
 
 class Ear:
-    """Listens to one migration.
+    """Compares each statement of one migration with the approved ones.
 
     Args:
-        name: of it.
-        known: what it sent in the rehearsal.
-        comparable: gives a statement the form that it has in `known`.
-        strict: as in `Approved`.
+        name: name of the migration.
+        known: the statements that it sent in the rehearsal.
+        comparable: brings a statement into the form that it has in `known`.
+        strict: see `Approved`.
     """
 
     def __init__(self, name: str, known: frozenset[str], comparable: Callable[[str], str], *, strict: bool) -> None:
@@ -51,23 +51,23 @@ class Ear:
         self._others: dict[str, None] = {}
 
     def hear(self, shape: str) -> None:
-        """Note a statement before it is sent.
+        """Note a statement; called before it is sent.
 
         Args:
-            shape: of it; without values.
+            shape: the statement without its values.
 
         Raises:
-            AttemptFailed: it was not approved, and such a statement is refused.
+            AttemptFailed: the statement was not approved, and such a statement is refused.
         """
         if self._comparable(shape) not in self._known:
             self._others[shape] = None
             self.refuse()
 
     def refuse(self) -> None:
-        """Raise when something was sent that is refused, also where the body has caught that.
+        """Raise when the body wanted to send a statement that is refused; called also after the body, which may have caught the exception.
 
         Raises:
-            AttemptFailed: with what it is.
+            AttemptFailed: its message shows the statements.
         """
         if self._strict and self._others:
             raise AttemptFailed(
@@ -76,7 +76,7 @@ class Ear:
             )
 
     def remark(self) -> str:
-        """Return in words what was sent besides; empty when nothing was."""
+        """Return a warning that shows the statements that were not approved; empty when there are none."""
         if not self._others:
             return ""
         return f"{self._name} has sent what it did not send when the plan was approved: {self._told()}"

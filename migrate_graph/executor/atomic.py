@@ -1,4 +1,4 @@
-"""The walk of a run, or of a part of it, that is one transaction: all of its migrations are kept, with their records, or nothing is."""
+"""Runs a plan, or a part of it, in one transaction: all of its migrations are kept, with their records, or nothing is."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ _CAREFULLY = (
 
 
 class Extent(Struct, frozen=True):
-    """What of a run is one transaction: everything, unless something else is said.
+    """Which steps of a run are one transaction; the defaults stand for all of them.
 
     Attributes:
-        what: in words.
-        option: the one that asks for it.
-        scope: what promises it, and for what.
-        before: how many steps of the run come before it.
-        total: how many steps the run has; 0 where these are all.
-        woven: managers whose views will be in the way of statements, by the migration's name.
+        what: the name of this part of the run, for messages.
+        option: the command line option that asks for one transaction.
+        scope: which option promises one transaction, and for which migrations; for messages.
+        before: how many steps of the run come before the transaction.
+        total: how many steps the run has; 0: all of them are in the transaction.
+        woven: managers whose views will block statements, by the migration's name.
     """
 
     what: str = "the run"
@@ -58,7 +58,7 @@ class Extent(Struct, frozen=True):
 
     @classmethod
     def of_segment(cls, segment: Segment, *, before: int, total: int) -> Extent:
-        """Return that of consecutive steps (`apply --coalesce`)."""
+        """Return the extent of a segment: consecutive steps that share a transaction (`apply --coalesce`)."""
         first, last = segment.names[0], segment.names[-1]
         scope = f"--coalesce promises one transaction from {first} to {last}"
         return cls("its transaction", "--coalesce", scope, before, total, segment.woven)
@@ -68,11 +68,11 @@ class _Try(Struct):
     """One try at the whole plan.
 
     Attributes:
-        results: of the steps that have done their work, or are blocked, in order.
-        attempts: of those that have begun, by name.
-        last: the one that ran last.
-        end: why that went no further; None when it is durable, or nothing was wrong with it.
-        was_careful: nothing was put off that might have gone otherwise in its place.
+        results: results of the steps that have done their work, or are blocked, in order.
+        attempts: the attempts that have begun, by the migration's name.
+        last: the attempt that ran last.
+        end: why the last attempt, or the commit, failed; None when neither did.
+        was_careful: no work was postponed that could have ended differently at its own place.
         is_durable: every step has done its work, and all of that is committed.
     """
 
@@ -85,7 +85,7 @@ class _Try(Struct):
 
     @property
     def may_go_otherwise(self) -> bool:
-        """Whether a careful run may end otherwise, or fail where the fault is."""
+        """Whether a careful run may succeed, or fail at the migration that has the fault."""
         by_itself = isinstance(self.end, Refused) or (
             isinstance(self.end, Raised) and self.end.trouble.kind is not TroubleKind.RETRY
         )
@@ -97,8 +97,8 @@ class AtomicWalk:
 
     Args:
         around: what the run works with.
-        patience: how often the whole plan is tried when somebody was in the way.
-        extent: what of the run that is.
+        patience: how often the whole plan is tried when another session blocks it.
+        extent: which steps of the run the plan is.
         stop_on_partial: see `RunOptions`.
     """
 
@@ -113,11 +113,11 @@ class AtomicWalk:
         self._pauses = Pauses(patience, around.interruption, around.observer)
 
     def run(self, plan: Plan, walk: Walk) -> None:
-        """Run the plan; what becomes of each step is put into `walk`."""
+        """Run the plan; the result of each step is put into `walk`."""
         applied = frozenset(walk.applied)
         intent = _intent(plan, self._extent)
         while plan.steps:
-            walk.applied, walk.is_sure = set(applied), False
+            walk.applied, walk.lock_checked = set(applied), False
             tried = self._try(plan, walk, intent)
             if tried.may_go_otherwise and not intent.careful:
                 intent = replace(intent, careful=True)
@@ -126,7 +126,7 @@ class AtomicWalk:
                 return
 
     def _place(self, index: int, plan: Plan) -> tuple[int, int]:
-        """Return the place of a step in the run, and how many that has."""
+        """Return the place of a step in the run (from 1), and how many steps the run has."""
         return self._extent.before + index, self._extent.total or len(plan.steps)
 
     # -- one try --------------------------------------------------------------------------------------------------------------
@@ -163,12 +163,12 @@ class AtomicWalk:
         tried.last = tried.attempts[migration.name] = attempt = Attempt(around, migration, walk)
         end = attempt.end()
         if isinstance(end, Applied) and self._around.interruption.signal:
-            end = Stopped(StopNow())  # the body has caught what the signal raised in it
+            end = Stopped(StopNow())  # the body has caught the exception that the signal raised in it
         if not isinstance(end, Applied):
             tried.end = end
             return False
         walk.applied.add(migration.name)
-        walk.is_sure = True  # while the transaction is open, its lock keeps every other run from starting anything
+        walk.lock_checked = True  # while the transaction is open, its lock keeps every other run from starting anything
         tried.results.append(attempt.result(Outcome.DONE))
         self._observer(StepFinished(*place, tried.results[-1]))
         return True
@@ -177,7 +177,7 @@ class AtomicWalk:
         if tried.last is not None:
             try:
                 run.commit(tried.last.guard)
-            except BaseException as error:  # noqa: BLE001 - whatever it is, it is settled like what a body raises
+            except BaseException as error:  # noqa: BLE001 - it is settled like an exception of a body
                 tried.end = tried.last.judged(error)
                 return
             checkpoints.reached(Checkpoint.COMMITTED)
@@ -190,7 +190,7 @@ class AtomicWalk:
         if tried.is_durable:
             self._all_applied(tried, walk)
             return False
-        if tried.last is None or tried.end is None:  # a signal between two migrations, or one that waits for another
+        if tried.last is None or tried.end is None:  # a signal between two migrations, or a migration that is blocked
             self._report(tried, None, plan, walk)
             return False
         others = len(tried.attempts) - 1
@@ -217,7 +217,7 @@ class AtomicWalk:
         refresh_after(self._around, self._patience, tried.results)
 
     def _report(self, tried: _Try, failed: Result | None, plan: Plan, walk: Walk) -> None:
-        """Record a result for every step; those that had done their work are looked up where something may have been kept."""
+        """Record a result for every step. Where something may have been kept, it is looked up for each step that had done its work."""
         known = {each.name: each for each in (*tried.results, *([failed] if failed is not None else ()))}
         may_be_kept = failed is not None and failed.commits != 0
         for index, step in enumerate(plan.steps, 1):
@@ -235,21 +235,21 @@ class AtomicWalk:
 
     @staticmethod
     def _undone(result: Result, attempt: Attempt | None, *, may_be_kept: bool) -> Result:
-        """Return what became of a migration that had done its work, when the run has failed after it."""
-        if attempt is None:  # the body of another one had recorded it
+        """Return the result of a migration that had done its work before the run failed."""
+        if attempt is None:  # it did not run: the body of another migration had recorded it
             return replace(result, outcome=Outcome.NOT_REACHED, hint="")
         if not may_be_kept:
             return replace(result, outcome=Outcome.ROLLED_BACK)
         try:
             kept = attempt.is_durable()
-        except Exception:  # noqa: BLE001 - also when there is no memory left to look
+        except Exception:  # noqa: BLE001 - also MemoryError
             told = "whether it stayed in the database is not known"
             return replace(result, outcome=Outcome.INTERRUPTED, commits=None, error=told)
         return replace(result, outcome=Outcome.APPLIED if kept else Outcome.ROLLED_BACK)
 
 
 def _intent(plan: Plan, extent: Extent) -> AtomicIntent:
-    """Return what a run is going to do."""
+    """Return what the database room needs to know before a run that is one transaction."""
     migrations = [step.migration for step in plan.steps]
     return AtomicIntent(
         places=plan.places,
@@ -258,7 +258,7 @@ def _intent(plan: Plan, extent: Extent) -> AtomicIntent:
             for place, step in enumerate(plan.steps, 1)
             for view in (*step.views.down, *step.views.up, *extent.woven.get(step.migration.name, ()))
         },
-        # A body may write records of others, which is how people squash.
+        # A body may write records of other migrations: that is how people squash.
         following={one.name: (after.name, *after.requires) for one, after in pairwise(migrations)},
         may_go_back={one.name for one in migrations if _mentions_rollback(one.function)},
         scope=extent.scope,
@@ -267,13 +267,15 @@ def _intent(plan: Plan, extent: Extent) -> AtomicIntent:
 
 
 def _mentions_rollback(function: object) -> bool:
-    """Return whether a body, or what it calls by a name of the same file, says rollback; where another file does, the run begins again.
+    """Return whether a body, or a function of the same file that it calls, mentions `rollback`.
+
+    A rollback in a function of another file is not found; when it happens, the run begins again, carefully.
 
     Args:
         function: the body, decorated or not.
     """
     functions = chain_of(function)
-    for one in functions:  # it grows
+    for one in functions:  # the list grows in the loop
         names = set(one.__code__.co_freevars).union(*(code.co_names for code in codes_of(one.__code__)))
         if "rollback" in names:
             return True
@@ -287,6 +289,6 @@ def _mentions_rollback(function: object) -> bool:
 def _is_filled(cell: CellType) -> bool:
     try:
         _ = cell.cell_contents
-    except ValueError:  # a name that nothing was assigned to
+    except ValueError:  # nothing was assigned to the variable yet
         return False
     return True

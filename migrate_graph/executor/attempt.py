@@ -1,4 +1,4 @@
-"""One attempt at one migration: it ends in one value, and that value is settled in one place."""
+"""One attempt at one migration: how it ended is one value, and one function records it and decides what follows."""
 
 from __future__ import annotations
 
@@ -47,15 +47,15 @@ if TYPE_CHECKING:
 
 
 _ABORTED = "25P02"
-"""SQLSTATE of a statement in a transaction that an earlier error has ended."""
+"""SQLSTATE of a statement that is refused because an earlier error has aborted its transaction."""
 
 
 class WeavingOptions(Struct, frozen=True):
-    """Whether views step aside for statements that they are in the way of.
+    """Whether views step aside for a statement that they block: they are dropped before it and created again after the body.
 
     Attributes:
-        wanted: they do.
-        keeps_unmanaged: also those that have no manager.
+        wanted: views that have a manager step aside.
+        keeps_unmanaged: views without a manager step aside, too.
     """
 
     wanted: bool = True
@@ -67,18 +67,20 @@ class Surroundings(Struct, frozen=True):
 
     Attributes:
         backend: the database.
-        lock: of the run.
-        observer: told everything that happens.
-        interruption: what is known of signals.
+        lock: the lock of the run.
+        observer: called with every event of the run.
+        interruption: knows whether a signal has arrived.
         watch: asks what a body's statement waits for.
         root: directory that paths in messages are relative to.
         open_work: opens the work of an attempt.
-        is_seated: another process holds the lock, and others work beside this one.
-        weaving: whether views step aside for statements that they are in the way of.
-        fills_at_once: nothing is really committed, so that what is to be filled after a commit is filled before its place.
-        approved: what the migrations of a sealed plan were seen to send.
-        learns: told which managers those use that came up in a migration, by its name, as the database sees it; None: nobody asks.
-        modules: puts back what a body replaces in them.
+        is_seated: the work is a worker's (`--jobs`): another process or session holds the lock, and other workers run at the same time.
+        weaving: whether views step aside for statements that they block.
+        fills_at_once: the run is a rehearsal: nothing is really committed, so materialized views that a real run fills after the commit
+            are filled before the end of the migration.
+        approved: the statements that each migration of a sealed plan sent in its rehearsal.
+        learns: called after the body of each migration that opened views, with its name and, for each view that came up in it, the
+            views that it reads according to the database (by the names of their managers). None: nobody wants to know.
+        modules: puts back what a body replaces in modules of the standard library.
     """
 
     backend: Backend
@@ -100,17 +102,17 @@ class Walk(Struct):
     """How far a run is.
 
     Attributes:
-        run: identifies it.
+        run: identifies the run.
         graph: what is declared.
-        applied: names that are installed.
-        results: of the steps so far.
-        changed: something durable was done, or may have been.
-        stopped: a migration failed, and nothing more is started.
-        is_sure: the lock was ours a moment ago.
-        broken: why the world does not let the run go on; nothing more is started.
+        applied: names of the migrations that are installed now.
+        results: results of the steps so far.
+        changed: the database was changed durably, or may have been.
+        stopped: a migration failed, and no further migration is started.
+        lock_checked: this run held the lock when it was last asked, and no attempt has begun since.
+        broken: why the run cannot continue (lock lost, database lost, …); no further migration is started.
         overdue: views that never came up, although their windows are open.
         unrecorded: views that exist, and that the view ledger does not know.
-        waits_for_rows: where what is to be filled is filled at once, something could not be; it is tried again after each migration.
+        waits_for_rows: in a rehearsal, a materialized view could not be filled; this is tried again after each migration.
     """
 
     run: str
@@ -119,7 +121,7 @@ class Walk(Struct):
     results: list[Result] = field(default_factory=list)
     changed: bool = False
     stopped: bool = False
-    is_sure: bool = False
+    lock_checked: bool = False
     broken: MigrateGraphError | None = None
     overdue: AbstractSet[str] = frozenset()
     unrecorded: AbstractSet[str] = frozenset()
@@ -130,44 +132,44 @@ class Walk(Struct):
 
 
 class Applied(Struct, frozen=True):
-    """All of its work is durable, with its record."""
+    """All work of the attempt is committed, together with its record."""
 
 
 class Refused(Struct, frozen=True):
-    """It returned something that is no success."""
+    """The body returned something that does not mean success, or a condition does not hold."""
 
     message: str
     hint: str
 
 
 class Raised(Struct, frozen=True):
-    """It raised, or what it did cannot be kept."""
+    """The body raised an exception, or its work cannot be kept."""
 
     error: BaseException
     trouble: Trouble
 
 
 class Stopped(Struct, frozen=True):
-    """A signal ended it."""
+    """A signal ended the attempt."""
 
     error: BaseException
 
 
 class Lost(Struct, frozen=True):
-    """Its connection broke: whatever line it stood on, that is not the line's fault."""
+    """The connection broke: the line of the body that ran then is not the cause."""
 
     message: str
     hint: str = ""
 
 
 class Died(Struct, frozen=True):
-    """The process that ran it is gone."""
+    """The worker process that ran the attempt has ended before it told how the attempt ended."""
 
     message: str
 
 
 class NotBegun(Struct, frozen=True):
-    """The world did not let it begin."""
+    """The attempt could not begin: no connection, or the lock is lost."""
 
     error: MigrateGraphError
 
@@ -177,7 +179,12 @@ End: TypeAlias = Applied | Failed | NotBegun
 
 
 class Settled(Struct, frozen=True):
-    """How an attempt was settled, and whether the same work may succeed a moment later and nothing of it was kept."""
+    """How an attempt was settled.
+
+    Attributes:
+        result: how it ended.
+        retry: another session blocked it and nothing of it was kept, so the same work may succeed a moment later.
+    """
 
     result: Result
     retry: bool = False
@@ -188,13 +195,13 @@ class Attempt:
 
     Args:
         around: what the run works with.
-        migration: which.
+        migration: the migration.
         walk: how far the run is.
-        key: what it writes about itself, where another process has begun it.
+        key: identifies the attempt in the journal, when another process has begun it; None: this is a new attempt.
 
     Attributes:
-        key: what it writes about itself.
-        reverts: it undoes the migration.
+        key: identifies the attempt in the journal.
+        reverts: the attempt undoes the migration.
     """
 
     reverts = False
@@ -222,7 +229,7 @@ class Attempt:
         self._ear = None if self.reverts else around.approved.ear(migration.name)
 
     def _views_of(self, walk: Walk, foreseen: frozenset[str] | None) -> RunViews:
-        """Return what opens views on its connection."""
+        """Return what opens views on the connection of this attempt."""
         return RunViews(
             walk.graph,
             self._migration.name,
@@ -235,28 +242,28 @@ class Attempt:
         )
 
     def run(self) -> Settled:
-        """Run the body, and keep all of its work with its record, or none since its last own commit."""
+        """Run the body; commit its work together with its record, or roll it back to the body's last own commit."""
         return self.settle(self.end())
 
     # -- from the beginning to the end --------------------------------------------------------------------------------------
 
     def end(self) -> End:
-        """Run the body; return how that ended."""
+        """Run the body; return how it ended."""
         try:
             work = self._around.open_work(self._migration, self.key)
         except (DatabaseError, errors.LockTimeout, errors.NoRoom) as error:
             return NotBegun(error)
-        except BaseException as error:  # noqa: BLE001 - whatever a driver raises while it connects is explained
+        except BaseException as error:  # noqa: BLE001 - a driver may raise anything while it connects; `judged` explains it
             return self.judged(error)
         try:
             end = self._carry_out(work)
         except BaseException as error:  # noqa: BLE001 - SystemExit and whatever else a body raises
             end = self.judged(error, work)
         try:
-            if isinstance(end, Refused | Raised) and work.is_lost():  # the body may have caught what the driver said
+            if isinstance(end, Refused | Raised) and work.is_lost():  # the body may have caught the driver's exception
                 end = Lost(end.message if isinstance(end, Refused) else end.trouble.message)
             if not isinstance(end, Applied | NotBegun):
-                with contextlib.suppress(Exception):  # as there
+                with contextlib.suppress(Exception):  # nothing can be asked on a broken connection
                     work.patiently(self._looking, lambda: self._tell_leftovers(work))
         finally:
             work.close()
@@ -265,8 +272,8 @@ class Attempt:
 
     def _carry_out(self, work: Work) -> End:
         checkpoints.reached(Checkpoint.SESSION_OPENED)
-        is_sure, self._walk.is_sure = self._walk.is_sure and not work.has_new_session, False
-        if not (is_sure or self._holds_lock()):
+        lock_checked, self._walk.lock_checked = self._walk.lock_checked and not work.has_new_session, False
+        if not (lock_checked or self._holds_lock()):
             return NotBegun(lock_lost(self._backend, reverts=self.reverts))
         work.patiently(f"beginning {self._migration.name}", work.start)
         checkpoints.reached(Checkpoint.ATTEMPT_STARTED)
@@ -293,7 +300,11 @@ class Attempt:
         return Applied()
 
     def _after_body(self, work: Work) -> Refused | None:
-        """Bring up what has stepped aside, and ask what must hold then; return why the attempt is refused."""
+        """Bring up the views that have stepped aside, and check the condition of the migration.
+
+        Returns:
+            Why the attempt is refused; None when it is not.
+        """
         if self._views.must_come_back:
             work.patiently(f"bringing up views in {self._migration.name}", self._views.come_back)
         self._views.body_is_over()
@@ -302,7 +313,7 @@ class Attempt:
         return self._asked(self._migration.after, work) if self._migration.after is not None else None
 
     def _asked(self, condition: Condition, work: Work) -> Refused | None:
-        """Return why the attempt is refused by what must hold after it; None when it holds."""
+        """Ask the condition that must hold after the migration; return why the attempt is refused, None when it holds."""
         self._asking = condition
         try:
             answer = self._call(work, condition.ask)
@@ -310,7 +321,7 @@ class Attempt:
         except Exception as error:
             if getattr(_tame(error), "pgcode", "") == _ABORTED:
                 self._asking = None
-                work.check()  # the body has swallowed an error, which it tells
+                work.check()  # the body has caught an error of a statement: this raises with that error
             raise
         self._asking = None
         return Refused(why, "correct the body, or the condition where it is wrong") if why else None
@@ -327,7 +338,7 @@ class Attempt:
         self._tell_leftovers(work)
 
     def _fill(self, work: Work) -> None:
-        """Fill what a real run fills after the commit, and note what cannot be filled: there the run would end with it."""
+        """Fill the materialized views that a real run fills after the commit; note those that cannot be filled as `unrefreshed`."""
         left = work.views.refresh(self._observer, commit=lambda: None)
         self._walk.waits_for_rows = bool(left)
         self._unrefreshed = tuple(
@@ -335,7 +346,7 @@ class Attempt:
         )
 
     def _call(self, work: Work, function: Callable[[Any], Any]) -> Any:
-        """Call the body, or its condition, in the surroundings that are promised to it."""
+        """Call a function of the migration (its body, its condition, …): output, signals and process state are taken care of."""
         name = self._migration.name
         run = Running(
             name=name,
@@ -363,13 +374,14 @@ class Attempt:
             printed.close_line()
 
     def guard(self) -> None:
-        """Stand between the last statement and its commit.
+        """Check the lock and signals after the last statement, just before the commit.
 
-        The work key is still ours, so no other runner has started anything: this migration may be finished; nothing after it. Where
-        several are at work, none of them is.
+        When the lock is lost, the attempt's own connection still holds the work key, so no other run has started anything: this
+        migration is committed, and nothing after it is started. A worker of `--jobs` does not commit then.
 
         Raises:
-            LockLost: the lock is gone, and others are at work beside this one.
+            LockLost: the lock is lost, and this process is a worker of `--jobs`.
+            Stopped: a signal arrived.
         """
         if not self._holds_lock(self._around.lock.seems_held):
             if self._around.is_seated:
@@ -379,11 +391,12 @@ class Attempt:
         checkpoints.reached(Checkpoint.SUCCESS_WRITTEN)
 
     def judged(self, error: BaseException, work: Work | None = None) -> Failed:
-        """Return what an exception means, wherever it came from.
+        """Return how an attempt ended that an exception has ended.
 
         Args:
             error: the exception.
-            work: on whose connection it may have been raised; a body may have others of its own, whose loss is no loss of ours.
+            work: the attempt's work. When its connection is alive, an exception about a lost connection is about another one that the
+                body has opened; then the attempt has raised, its connection is not lost.
         """
         error = _tame(error)
         if isinstance(error, KeyboardInterrupt) and self._around.interruption.is_listening:
@@ -392,7 +405,7 @@ class Attempt:
             return Stopped(error)
         try:
             trouble = self._backend.explain(error)
-        except Exception:  # noqa: BLE001 - an exception of the user's may answer every question with another one
+        except Exception:  # noqa: BLE001 - reading an attribute of a user's exception may raise
             trouble = Trouble(TroubleKind.OTHER, first_line(error))
         if trouble.kind is not TroubleKind.LOST:
             return Raised(error, replace(trouble, hint=self._views.hint_for(error) or trouble.hint))
@@ -403,13 +416,13 @@ class Attempt:
     # -- the settlement -----------------------------------------------------------------------------------------------------
 
     def settle(self, end: End, *, note: str = "") -> Settled:
-        """Write down how the attempt ended.
+        """Record how the attempt ended.
 
         Args:
-            end: how.
-            note: what the journal is told besides, of a failure.
+            end: how it ended.
+            note: text that is added to the error in the journal when the attempt has failed.
         """
-        if isinstance(end, NotBegun):  # what stops the run is not this migration's fault
+        if isinstance(end, NotBegun):  # the cause stops the run, and is not this migration's fault
             self._walk.broken = self._walk.broken or end.error
             return Settled(Result(self._migration.name, Outcome.NOT_REACHED, source=self._migration.source))
         if isinstance(end, Applied):
@@ -421,7 +434,7 @@ class Attempt:
             and isinstance(end.error, KeyboardInterrupt)
             and not self._around.interruption.signal
         ):
-            raise end.error  # no handler of ours is in place: a program that uses us as a library
+            raise end.error  # our signal handlers are not installed: another program uses this package as a library
         return settled
 
     def _applied(self) -> Settled:
@@ -429,18 +442,18 @@ class Attempt:
         return Settled(self.result(Outcome.REVERTED if self.reverts else Outcome.APPLIED))
 
     def _settle_failure(self, end: Failed, note: str) -> Settled:
-        """Look at what is durable, and only then say, and write, how it ended: an exception alone proves nothing.
+        """Look up what is committed; only then record how the attempt ended. The exception alone does not prove a failure.
 
-        The connection may break after the server has committed, and a signal may come then, too.
+        The connection may break, or a signal may arrive, after the server has committed.
         """
         try:
             known = self._backend.outcome_of(self.key)
-        except Exception as error:  # noqa: BLE001 - also when there is no memory left to look
+        except Exception as error:  # noqa: BLE001 - also MemoryError
             return self._unknown(end, error)
         self._holds_lock()
         if known.succeeded:
             return self._applied()
-        if isinstance(end, Died) and known.error is not None:  # its process has come to say so before it ended
+        if isinstance(end, Died) and known.error is not None:  # the process has recorded the failure before it ended
             return Settled(self._failure(Died(known.error), self._outcome(end), commits=known.commits))
         if known.commits and isinstance(end, Stopped | Lost | Died):
             return self._undecided(end, known.commits)
@@ -457,9 +470,9 @@ class Attempt:
         return Outcome.INTERRUPTED if is_stopped else Outcome.RAISED
 
     def _unknown(self, end: Failed, error: Exception) -> Settled:
-        """End the run with an attempt of which nobody knows what is durable: the journal will tell the next run."""
+        """End the run when it cannot be looked up what of the attempt is committed; the next run reads it from the journal."""
         name = self._migration.name
-        if not self._around.interruption.signal:  # then the signal is what the process ends with
+        if not self._around.interruption.signal:  # with a signal, the process ends with that
             self._walk.broken = DatabaseUnreachable(
                 f"{name} ended early, and what of it is in the database cannot be looked up: {self._redacted(first_line(error))}",
                 hint="migrate status tells how it ended; a next run begins by looking",
@@ -467,7 +480,7 @@ class Attempt:
         return Settled(self._failure(end, Outcome.INTERRUPTED, commits=None))
 
     def _undecided(self, end: Failed, commits: int) -> Settled:
-        """Leave an attempt open that was cut off after own commits, as a kill does: a human decides, unless it is resumable."""
+        """Leave an attempt open in the journal that was cut off after own commits: a human decides, unless it is resumable."""
         name, resumable = self._migration.name, self._migration.resumable
         otherwise = "--reverted" if self.reverts else "--retry"
         if isinstance(end, Lost | Died) and not resumable:
@@ -482,10 +495,10 @@ class Attempt:
         return Settled(replace(result, needs_decision=True))
 
     def _record(self, message: str, commits: int) -> bool:
-        """Write the failure down; return whether that was possible: if not, the run ends here."""
+        """Write the failure to the journal; return whether that succeeded. If it did not, the run ends."""
         try:
             self._backend.record_failure(self.key, error=message, seconds=self.seconds, commits=commits)
-        except Exception as error:  # noqa: BLE001 - as above
+        except Exception as error:  # noqa: BLE001 - also MemoryError
             told = f"the failure of {self._migration.name} could not be recorded: {self._redacted(first_line(error))}"
             known = error if isinstance(error, MigrateGraphError) else DatabaseError(told)
             self._walk.broken = self._walk.broken or known
@@ -497,7 +510,7 @@ class Attempt:
     # -- words --------------------------------------------------------------------------------------------------------------
 
     def _failure(self, end: Failed, outcome: Outcome, *, commits: int | None) -> Result:
-        """Return the result of an attempt that did not succeed, in words."""
+        """Return the result of an attempt that did not succeed, with its message and hint."""
         message, hint = self._words(end)
         if commits != 0:
             message = f"{message} ({self._kept(commits)})"
@@ -509,10 +522,10 @@ class Attempt:
         return replace(result, source=source, traceback=trace)
 
     def _passes(self, end: Failed) -> str:
-        """Return when the same text may succeed, where the world has ended it; empty where it is the text that is at fault."""
+        """Return in words when the migration may succeed as it is; empty when its own text is the cause of the failure."""
         if not isinstance(end, Raised):
             return ANSWERS if isinstance(end, Lost) else ""
-        if isinstance(end.error, LockLost | AttemptFailed):  # without the lock, nothing beside others is committed
+        if isinstance(end.error, LockLost | AttemptFailed):  # a worker of --jobs commits nothing without the lock
             return ANSWERS if self._around.is_seated and isinstance(self._walk.broken, LockLost) else ""
         if isinstance(end.error, errors.LockTimeout):
             return IS_FREE
@@ -552,7 +565,12 @@ class Attempt:
         return f"{counted(commits, 'commit')} of its own{known} stayed in the database"
 
     def result(self, outcome: Outcome, **more: Any) -> Result:
-        """Return how it ended, as a value."""
+        """Return how the attempt ended, with what is known of its views and warnings.
+
+        Args:
+            outcome: how it ended.
+            **more: further attributes of `Result`.
+        """
         return Result(
             self._migration.name, outcome, self.seconds, source=self._migration.source, warnings=tuple(self._warnings),
             stepped_aside=tuple(self._views.stepped_aside), unfilled=self._views.unfilled, unrefreshed=self._unrefreshed,
@@ -560,12 +578,12 @@ class Attempt:
         )  # fmt: skip
 
     def is_durable(self) -> bool:
-        """Look up whether its success is recorded."""
+        """Look up whether the success of this attempt is recorded."""
         return self._backend.outcome_of(self.key).succeeded
 
     @property
     def is_unsure(self) -> bool:
-        """Whether nobody knows for sure what of it stayed."""
+        """Whether a transaction ended unseen, so that it is not certain what of the attempt is committed."""
         return self._unsure
 
     @property
@@ -574,7 +592,7 @@ class Attempt:
 
     @property
     def seconds(self) -> float:
-        """What it has taken so far."""
+        """How many seconds the attempt has taken so far."""
         return time.monotonic() - self._started
 
     def _redacted(self, text: str) -> str:
@@ -582,7 +600,7 @@ class Attempt:
 
     def _tell_leftovers(self, work: Work) -> None:
         found: list[str] = []
-        with contextlib.suppress(Exception):  # of a broken connection nothing can be asked
+        with contextlib.suppress(Exception):  # nothing can be asked on a broken connection
             found = work.leftovers()
         for leftover in found:
             self._warn(leftover)
@@ -594,10 +612,10 @@ class Attempt:
     # -- the lock -----------------------------------------------------------------------------------------------------------
 
     def _holds_lock(self, ask: Callable[[], bool] | None = None) -> bool:
-        """Return whether the lock is still ours; if it is not, nothing more is started."""
+        """Return whether this run still holds the lock; if it does not, no further migration is started."""
         try:
             held = (ask or self._around.lock.is_held)()
-        except Exception:  # noqa: BLE001 - what cannot be asked is not held
+        except Exception:  # noqa: BLE001 - a lock that cannot be asked counts as lost
             held = False
         if not held:
             self._walk.broken = self._walk.broken or lock_lost(self._backend, reverts=self.reverts)
@@ -605,7 +623,7 @@ class Attempt:
 
 
 def lock_lost(backend: Backend, *, reverts: bool = False) -> LockLost:
-    """Return the error of a run whose lock is not its own any more."""
+    """Return the error of a run that has lost its lock."""
     return LockLost(
         f"the lock on {backend.label} was lost (its connection ended, or its file was removed), so nothing more was run",
         hint="migrate status shows what is reverted; run the same migrate revert again for the rest"
@@ -615,7 +633,7 @@ def lock_lost(backend: Backend, *, reverts: bool = False) -> LockLost:
 
 
 def _tame(error: BaseException) -> BaseException:
-    """Return an exception that can be asked; one of the user's may answer every question with another one."""
+    """Return an exception whose attributes can be read; reading one of a user's exception class may raise."""
     if type(error).__getattribute__ is BaseException.__getattribute__:
         return error
     trace = BaseException.__dict__["__traceback__"].__get__(error)
@@ -623,7 +641,7 @@ def _tame(error: BaseException) -> BaseException:
 
 
 def _refusal(value: object) -> Refused | None:
-    """Return why a return value is no success; None when it is one."""
+    """Return why a return value does not mean success; None when it does."""
     if value is True:
         return None
     if is_left_undone(value):

@@ -1,4 +1,4 @@
-"""The boundaries between the steps of a run: whatever dies at one of them leaves a state that is promised."""
+"""The points of a run at which tests kill it: a process that ends at one of them leaves the database in a state that is promised."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Checkpoint(StrEnum):
-    """The boundaries, in order."""
+    """The points, in the order of a run."""
 
     RUN_STARTED = "run started"
     SESSION_OPENED = "session opened"
@@ -25,4 +25,4 @@ class Checkpoint(StrEnum):
 
 
 def reached(checkpoint: Checkpoint) -> None:
-    """Pass a boundary. Does nothing; tests put a kill in its place, one for every name there is."""
+    """Do nothing. Tests replace this function by one that kills the process, once for each checkpoint."""

@@ -1,4 +1,4 @@
-"""Judges what the condition of a migration has answered."""
+"""Judges the answer to the condition of a migration (`after=`)."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def unmet(condition: Condition, answer: Any) -> str:
     """Return why a condition does not hold, in words; empty when it does.
 
     Args:
-        condition: what was asked.
-        answer: what its `ask` gave.
+        condition: the condition that was asked.
+        answer: the value that its `ask` returned.
     """
     why = _of_rows(answer) if condition.is_sql else _of_value(answer)
     return f"its condition does not hold: {condition.text} gave {why} ({condition.source})" if why else ""

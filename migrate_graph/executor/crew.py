@@ -1,4 +1,4 @@
-"""The processes that work for a run: started when there is something to do for one more, and ended with the run."""
+"""The worker processes of a run: one more is started when a migration can run and all others are busy; all end with the run."""
 
 from __future__ import annotations
 
@@ -20,27 +20,30 @@ if TYPE_CHECKING:
     from migrate_graph.executor.fork_server import Forked, ForkServer
 
 _LAST_WAIT = 5.0
-"""Seconds until a worker whose work is done has ended: threads and exit functions of user code get three."""
+"""Seconds that a worker gets to end after its work; three of them are for threads and exit functions of user code."""
 
 _DEAF_AFTER = 1.0
-"""Seconds of silence after which a process that has not heard that it is to stop never will: it is stopped, or a C function keeps the interpreter."""
+"""Seconds without a message after which a worker that has not confirmed `Stop` is killed.
+
+Its process is suspended, or a function in C does not release the interpreter.
+"""
 
 _DYING = 1.0
-"""Seconds between the moment when a process closes its line and its end."""
+"""Seconds that a process may take to end after it has closed its line."""
 
 
 class Worker(Struct, eq=False):
-    """One process.
+    """One worker process, as the run sees it.
 
     Attributes:
-        number: from 1.
-        seat: under which lock it works.
-        process: it.
-        line: to it.
-        name: of the migration that it runs; empty where it runs none.
-        key: of the attempt that it has begun.
-        is_deaf: it was told to stop, and has not said that it heard.
-        last_word: when something was heard from it.
+        number: its number, from 1.
+        seat: lets it work under the lock of the run; see `Backend.seat`.
+        process: its process.
+        line: the connection to it.
+        name: name of the migration that it runs; empty: it runs none.
+        key: key of the attempt that it has begun.
+        is_deaf: it was told to stop, and has not confirmed that.
+        last_word: when the last message came from it, as `time.monotonic()` has it.
     """
 
     number: int
@@ -53,18 +56,18 @@ class Worker(Struct, eq=False):
     last_word: float = 0.0
 
     def say(self, word: Any) -> None:
-        """Send something to it; if it is gone, that is heard from it."""
+        """Send a message to the worker. That it has ended is not noticed here, but when the next message is read from it."""
         with suppress(OSError):
             self.line.send_bytes(packed(word))
 
     @property
     def why_not(self) -> Unfit | None:
-        """Why there is none, where it could not be forked."""
+        """Why the worker could not be forked; None when it was."""
         self.process.ends_within(0.0)
         return Unfit(no_process(self.process.fault)) if self.process.fault else None
 
     def end(self) -> str:
-        """End it, if it has not ended, and return how it has, in words."""
+        """End the process, if it has not ended; return in words how it ended."""
         self.process.end(_DYING)
         self.line.close()
         if self.is_deaf:
@@ -73,12 +76,12 @@ class Worker(Struct, eq=False):
 
 
 class Crew(Struct):
-    """All of them.
+    """All workers of a run.
 
     Attributes:
-        assign: makes what a new one is told first, by its number.
-        server: what they are forked from.
-        workers: those that live.
+        assign: makes the first message to a new worker from its number.
+        server: the process that workers are forked from.
+        workers: the workers that have not ended.
     """
 
     assign: Callable[[int], Assignment]
@@ -89,14 +92,14 @@ class Crew(Struct):
 
     @property
     def is_busy(self) -> bool:
-        """Whether one of them runs a migration."""
+        """Whether a worker runs a migration."""
         return any(worker.name for worker in self.workers)
 
     def begin(self, name: str) -> None:
-        """Have a migration run, by one that has nothing to do, or by a new one.
+        """Give a migration to a worker that has nothing to do, or to a new one.
 
         Raises:
-            MigrateGraphError: none can be started, or given a seat.
+            MigrateGraphError: no worker can be started, or given a seat.
         """
         worker = next((each for each in self.workers if not each.name), None) or self._start()
         worker.name, worker.key = name, None
@@ -119,14 +122,14 @@ class Crew(Struct):
         return worker
 
     def heard(self, seconds: float) -> Iterator[tuple[Worker, Any]]:
-        """Yield what they say within some seconds: each word with who said it, and None for one that is gone."""
+        """Yield the messages that arrive within some seconds, each with its worker; None as message: the worker has ended."""
         by_line = {worker.line: worker for worker in self.workers}
         for line in wait(list(by_line), seconds):
             worker = by_line[line]  # type: ignore[index] # only connections were given
             worker.last_word = time.monotonic()
             try:
                 word = unpacked(worker.line.recv_bytes())
-            except Exception:  # noqa: BLE001 - closed, or cut off in the middle of a word
+            except Exception:  # noqa: BLE001 - closed, or cut off in the middle of a message
                 word = worker.why_not
             if isinstance(word, Heard):
                 worker.is_deaf = False
@@ -138,16 +141,20 @@ class Crew(Struct):
                 worker.name = ""
 
     def stop(self, number: int) -> None:
-        """Stop all of them: a signal wants the run to end."""
+        """Send `Stop` to all workers.
+
+        Args:
+            number: of the signal that asks the run to end.
+        """
         self._stopped = time.monotonic()
         for worker in self.workers:
             worker.is_deaf = True
             worker.say(Stop(number))
 
     def end_deaf(self) -> None:
-        """End those that have said nothing since a while after they were told to stop: nobody there can roll anything back, and the server does.
+        """Kill the workers that were told to stop and have sent nothing for `_DEAF_AFTER` seconds; the server rolls their work back.
 
-        That one has heard may stand on its line behind other words, or come after them: where any are left it is not known yet.
+        A worker with unread messages on its line is not killed: one of them may be the confirmation.
         """
         now = time.monotonic()
         for worker in self.workers:
@@ -156,10 +163,10 @@ class Crew(Struct):
                 worker.process.kill()
 
     def leave(self, *, at_once: bool) -> None:
-        """Release all of them, and wait until they are gone, but not for ever.
+        """Send `Leave` to all workers, wait `_LAST_WAIT` seconds for them, and kill those that are left.
 
         Args:
-            at_once: somebody wants the run to end.
+            at_once: do not wait: a signal asks the run to end.
         """
         for worker in self.workers:
             worker.say(Leave())

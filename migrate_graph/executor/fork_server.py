@@ -1,4 +1,4 @@
-"""The process that workers are forked from, as the run sees it: one Python that imports everything once, however many workers there are."""
+"""The fork server as the run sees it: the process that workers are forked from, so that imports happen once for all of them."""
 
 from __future__ import annotations
 
@@ -21,11 +21,15 @@ if TYPE_CHECKING:
     from migrate_graph.database import Settings
 
 _KILLING = 1.0
-"""Seconds that the server gets to end a worker: if it takes longer it is stopped, or worse."""
+"""Seconds that the server gets to end a worker; when it takes longer, the server itself is killed."""
 
 
 def no_process(why: str | None) -> NoRoom:
-    """Return the error that no process can be started."""
+    """Return the error that no worker process can be started.
+
+    Args:
+        why: what the system says.
+    """
     return NoRoom(
         f"no process can be started to run migrations side by side: {why}",
         hint="raise the limits on memory and processes, or leave out --jobs",
@@ -33,16 +37,16 @@ def no_process(why: str | None) -> NoRoom:
 
 
 class Forked:
-    """The process of a worker, as the one that has forked it tells of it.
+    """The process of a worker, as far as the fork server has told of it.
 
     Args:
-        server: that one.
-        number: of the worker.
+        server: the fork server.
+        number: number of the worker.
 
     Attributes:
-        pid: its number; 0 while that is not known.
-        code: what it has ended with; None while it has not, or that is not known.
-        fault: why it could not be forked; empty where it was.
+        pid: number of the process; 0 while it is not known.
+        code: its exit code; None while the process runs, or when the code is not known.
+        fault: why it could not be forked; empty: it was forked, or that is not known yet.
     """
 
     def __init__(self, server: ForkServer, number: int) -> None:
@@ -55,18 +59,18 @@ class Forked:
 
     @property
     def has_ended(self) -> bool:
-        """Whether it is there no more, as far as was heard."""
+        """Whether the process has ended, as far as the server has told."""
         return self.code is not None or bool(self.fault) or self._server.is_gone
 
     def ends_within(self, seconds: float) -> bool:
-        """Wait so long for its end at most; return whether it has come."""
+        """Wait at most so many seconds for the end of the process; return whether it has ended."""
         until = time.monotonic() + seconds
         while not self.has_ended and self._server.hear(max(0.0, until - time.monotonic())):
             pass
         return self.has_ended
 
     def kill(self) -> None:
-        """Have it killed; where that was said before and has not come about, all of them end with their server."""
+        """Ask the server to kill the process; when it was asked before and `_KILLING` seconds have passed, kill the server and all workers."""
         now = time.monotonic()
         self._killed = self._killed or now
         if now - self._killed > _KILLING:
@@ -75,14 +79,14 @@ class Forked:
             self._server.say(KILL, self._number)
 
     def end(self, seconds: float) -> None:
-        """Wait so long for its end, and kill it then."""
+        """Wait at most so many seconds for the end of the process, then kill it."""
         while not self.ends_within(seconds):
             seconds = _KILLING
             self.kill()
 
     @property
     def how(self) -> str:
-        """How it has ended, in words."""
+        """How the process has ended, in words."""
         if self.code is not None:
             return f"its process (pid {self.pid}) {_how(self.code)}"
         if self.fault:
@@ -99,20 +103,21 @@ def _how(code: int) -> str:
 
 
 class ForkServer:
-    """The server: started at once, while the run has other things to do.
+    """The fork server. Its process starts at once, while the run does other things.
 
-    multiprocessing has one as well. It belongs to the whole process, imports the user's main program in each child, passes over their
-    exit functions, dies of a Ctrl-C that is meant for all but its workers, and starts a third interpreter to look after resources.
+    The fork server of `multiprocessing` is not used: there is one for the whole process, it imports the user's main program in each
+    child, does not run the children's exit functions, dies of a Ctrl-C before its workers do, and starts a third interpreter to
+    track resources.
 
     Args:
-        settings: which database; what its attempts need is imported.
+        settings: how to connect to the database; the server imports what attempts on it need.
 
     Attributes:
-        line: to it.
-        is_gone: it has ended, and its workers with it.
+        line: the connection to the server.
+        is_gone: the server has ended, and its workers with it.
 
     Raises:
-        NoRoom: it cannot be started.
+        NoRoom: the process cannot be started.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -120,7 +125,7 @@ class ForkServer:
         self._workers: dict[int, Forked] = {}
         self.is_gone = False
         ours, theirs = socket.socketpair()
-        # Blocked until a worker listens: a signal for the whole group would end it with a traceback while it starts.
+        # Blocked until a worker handles them: a signal to the whole process group would end the server with a traceback while it starts.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, forks.SIGNALS)
         try:
             self._process = subprocess.Popen(  # noqa: S603 - our own program
@@ -134,46 +139,46 @@ class ForkServer:
             theirs.close()
         self.line = Connection(ours.detach())
         forks.hide(self.line)
-        with suppress(OSError):  # it is gone already, which is heard from it
-            # Import passes over whatever else is there.
+        with suppress(OSError):  # the server has ended already: `hear` notices that
+            # Python's import ignores entries of sys.path that are not text.
             self.line.send([str(each) for each in sys.path if isinstance(each, str)])
             self.line.send((os.getpid(), settings))
 
     @property
     def pid(self) -> int:
-        """The number of its process."""
+        """Number of the server's process."""
         return self._process.pid
 
     @property
     def code(self) -> int:
-        """What it has ended with."""
+        """Exit code of the server; waits for its end."""
         return self._process.wait()
 
     def again(self) -> ForkServer:
-        """Return another one like it."""
+        """Start another server with the same settings, and return it."""
         return ForkServer(self._settings)
 
     def fork(self, number: int, line: socket.socket) -> Forked:
-        """Have a worker forked: what becomes of that is heard.
+        """Ask the server to fork a worker; `hear` receives whether that succeeded.
 
         Args:
-            number: of the worker.
-            line: its end of the line to it.
+            number: number of the worker.
+            line: the worker's end of its connection to the run.
         """
         worker = self._workers[number] = Forked(self, number)
-        with suppress(OSError):  # as above
+        with suppress(OSError):  # the server has ended: `hear` notices that
             self.line.send((FORK, number))
             with socket.fromfd(self.line.fileno(), socket.AF_UNIX, socket.SOCK_STREAM) as again:
                 socket.send_fds(again, [b"."], [line.fileno()])
         return worker
 
     def say(self, word: str, number: int) -> None:
-        """Send it something; if it is gone, that is heard."""
+        """Send the server a message about a worker; that the server has ended is noticed by `hear`."""
         with suppress(OSError):
             self.line.send((word, number))
 
     def hear(self, seconds: float = 0.0) -> bool:
-        """Take in one thing that it says within some seconds, or that it is gone; return whether there was one."""
+        """Receive one message of the server, or notice that it has ended, within some seconds; return whether there was anything."""
         try:
             if self.is_gone or not self.line.poll(seconds):
                 return False
@@ -191,7 +196,7 @@ class ForkServer:
         return True
 
     def close(self) -> None:
-        """End it, and its workers with it."""
+        """Kill the server; its workers end with it."""
         self._process.kill()
         self._process.wait()
         self.line.close()

@@ -1,4 +1,4 @@
-"""The program of the fork server: it imports what workers need, never the user's files, and forks one whenever the run says so."""
+"""The program of the fork server: it imports what workers need, never the user's files, and forks a worker whenever the run asks for one."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 
 FORK, KILL = "fork", "kill"
-"""What it is told, with the number of a worker; with the first comes the worker's line."""
+"""Messages to the server, each with the number of a worker; after `FORK` comes the descriptor of the worker's line."""
 
 BORN, ENDED, UNBORN = "born", "ended", "unborn"
-"""What it says, with the number of a worker: its process, its exit code as `subprocess` has it, why it could not be forked."""
+"""Messages of the server, each with the number of a worker and: its process number; its exit code, as `subprocess` has it; or why it could not
+be forked."""
 
 
 class ForkServer:
-    """Forks workers. It has one thread and no connection, and nothing of the user's has run here.
+    """Forks workers. Its process has one thread, no connection to a database, and has run no code of the user's.
 
-    The signals that end a run are blocked from its start to its end: a worker unblocks them when it listens.
+    The signals that end a run are blocked in this process all the time; a worker unblocks them when it handles them.
 
     Args:
-        line: to the run.
+        line: the connection to the run.
     """
 
     def __init__(self, line: Connection) -> None:
@@ -37,7 +38,7 @@ class ForkServer:
         self._writer = writer
 
     def serve(self) -> int | None:
-        """Serve until the run is gone; return None then, and in each worker the descriptor of its line."""
+        """Serve until the run has ended, then return None. In each forked worker, return the descriptor of its line."""
         while True:
             ready = wait([self._line, self._woken])
             if self._woken in ready:
@@ -56,25 +57,25 @@ class ForkServer:
                 return None
 
     def _fork(self, number: int) -> int | None:
-        """Fork a worker; return its line there, and None here."""
+        """Fork a worker; return the descriptor of its line in the worker, and None in the server."""
         with socket.fromfd(self._line.fileno(), socket.AF_UNIX, socket.SOCK_STREAM) as again:
             _, (given,), _, _ = socket.recv_fds(again, 1, 1)
         try:
             process = os.fork()
         except OSError as error:
             self._line.send((UNBORN, number, error.strerror or str(error)))
-            os.close(given)  # which the run hears: it looks then for why
+            os.close(given)  # the run sees the closed line, and reads then why
             return None
         if process == 0:
             self._put_aside()
             return given
-        os.close(given)  # or the other workers would keep the line of one that has died open
+        os.close(given)  # or later workers would inherit it and keep the line open after this worker has ended
         self._numbers[process] = number
         self._line.send((BORN, number, process))
         return None
 
     def _put_aside(self) -> None:
-        """Put aside in a worker what is the server's."""
+        """Release in a new worker what belongs to the server: its signal handler, its pipe and its line."""
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, self._handler)
         for end in (self._woken, self._writer):
@@ -82,7 +83,7 @@ class ForkServer:
         self._line.close()
 
     def _kill(self, number: int) -> None:
-        # Nobody else can: only its parent knows that the number of a process still means this one.
+        # Only the parent may kill it: until the parent has waited for it, the process number cannot be used by another process.
         for process in [each for each, known in self._numbers.items() if known == number]:
             os.kill(process, signal.SIGKILL)
 
@@ -90,7 +91,7 @@ class ForkServer:
         for process in list(self._numbers):
             ended, status = os.waitpid(process, os.WNOHANG)
             if ended:
-                with suppress(OSError):  # the run is gone, which is heard next
+                with suppress(OSError):  # the run has ended, which is noticed next
                     self._line.send((ENDED, self._numbers.pop(process), os.waitstatus_to_exitcode(status)))
 
     def _end_all(self) -> None:
@@ -101,11 +102,11 @@ class ForkServer:
 
 
 def _wake(_number: int, _frame: object) -> None:
-    """Do nothing: that a child has ended is read from the pipe."""
+    """Do nothing: the wakeup pipe tells that a child has ended."""
 
 
 def main() -> None:
-    """Serve the run at the other end of an inherited socket, whose number is the argument; in a worker, work."""
+    """Serve the run at the other end of an inherited socket, whose descriptor is the argument. In a forked worker: work."""
     line = Connection(int(sys.argv[1]))
     sys.path[:] = line.recv()
     gc.disable()

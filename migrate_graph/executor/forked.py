@@ -1,4 +1,4 @@
-"""Ends a forked child in which a body returns or raises: the run goes on in its parent only."""
+"""Ends a forked child process in which a body returns or raises: the run continues only in the parent."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from migrate_graph.tracebacks import user_traceback
 
 @contextlib.contextmanager
 def ended_in_children() -> Iterator[None]:
-    """End every process but this one at the end of the block, as Python ends one in which nothing is left to do."""
+    """At the end of the block, end every process but the one that entered it, with the exit code that Python would use."""
     process = os.getpid()
     try:
         yield
@@ -28,7 +28,7 @@ def ended_in_children() -> Iterator[None]:
 def _leave(error: BaseException) -> NoReturn:
     if isinstance(error, SystemExit):
         really_exit(error.code if isinstance(error.code, int) else int(error.code is not None))
-    # Past the streams: who held their locks when it was forked never gives them back here.
+    # Not through sys.stderr: a lock that another thread held at the fork is never released in the child.
     with contextlib.suppress(OSError):
         os.write(2, f"{user_traceback(error)}\n".encode("utf-8", "backslashreplace"))
     really_exit(1)

@@ -1,4 +1,4 @@
-"""What a run and the processes that work for it say to each other."""
+"""The messages between a run and its worker processes, and how they are written as bytes."""
 
 from __future__ import annotations
 
@@ -26,26 +26,27 @@ if TYPE_CHECKING:
 
 
 class Assignment(Struct, frozen=True):
-    """What a worker is told first.
+    """The first message to a worker: everything that it needs to run migrations.
 
     Attributes:
-        arguments: `sys.argv` there, as it was when the run loaded the files: they may change it.
-        directory: where it works then, for the same reason; empty where it is.
-        settings: which database.
-        seat: under whose lock; see `Backend.seat`.
+        arguments: `sys.argv` of the run before it loaded the user's files, which may change it.
+        directory: the working directory of the run before it loaded the user's files; empty: the current one.
+        settings: how to connect to the database.
+        seat: lets the worker work under the lock of the run; see `Backend.seat`.
         path: the migrations file, or the directory of numbered files.
-        root: the directory that shown paths are relative to.
-        names: of the migrations that may run.
-        code: what `code_of` says of them.
+        root: directory that the paths of declarations are relative to.
+        names: names of the migrations that may run.
+        code: hash of the graph, from `code_of`.
         run: identifies the run.
-        patience: with what somebody is in the way of.
-        watch_every: seconds between questions what a running statement waits for.
-        shown_root: directory that paths in messages are relative to.
+        patience: how often a migration is tried when another session blocks it.
+        watch_every: the database is asked every so many seconds what a running statement waits for.
+        shown_root: directory that the paths of errors in bodies are relative to.
         windows: views come up and go down by their windows; see `Registry`.
-        uses: what the run knows of views that leave `uses` out, by name: part of it stands in a file that no worker reads.
-        overdue: of each migration: the views that come up with it although their windows opened before.
+        uses: what the run knows of the views whose declaration leaves `uses` out, by name. A part of it comes from a file that
+            no worker reads.
+        overdue: by the migration's name, the views that come up with it although their windows opened before.
         unrecorded: see `Walk`.
-        weaves: views would step aside if nothing ran beside: a worker guards them.
+        weaves: views step aside for statements that they block. In a worker they cannot: there such a statement is refused.
     """
 
     arguments: list[str]
@@ -98,21 +99,21 @@ class Begun(Struct, frozen=True):
     """An attempt begins.
 
     Attributes:
-        key: what it writes about itself.
+        key: identifies the attempt in the journal.
     """
 
     key: AttemptKey
 
 
 class Heard(Struct, frozen=True):
-    """That a signal wants the run to end has arrived."""
+    """The worker has received `Stop`."""
 
 
 class Told(Struct, frozen=True):
-    """Something happened.
+    """Something happened in the worker.
 
     Attributes:
-        event: what.
+        event: the event, for the observer of the run.
     """
 
     event: Event
@@ -122,9 +123,9 @@ class Ended(Struct, frozen=True):
     """A migration has ended.
 
     Attributes:
-        result: how.
-        broken: why the world does not let the run go on; None where it does.
-        signal: number of the signal that the worker has heard; 0 for none.
+        result: how it ended.
+        broken: why the run cannot continue (see `Walk`); None when it can.
+        signal: number of the signal that the worker has received; 0 for none.
     """
 
     result: Result
@@ -146,19 +147,19 @@ class Unfit(Struct, frozen=True):
 
 
 def packed(word: object) -> bytes:
-    """Return a word as bytes, whatever a body has done to `sys.modules` meanwhile."""
+    """Return a message as bytes; this works also when a body has removed modules from `sys.modules`."""
     written = io.BytesIO()
     _Packer(written, pickle.HIGHEST_PROTOCOL).dump(word)
     return written.getvalue()
 
 
 def unpacked(content: bytes) -> Any:
-    """Return the word that was packed."""
+    """Return the message that was packed."""
     return _Unpacker(io.BytesIO(content)).load()
 
 
 class _Packer(pickle.Pickler):
-    """Names classes and functions by where they were made: pickle itself looks for them there, and a body may have them removed."""
+    """Writes classes and functions as their module and name, without looking there: a body may have removed the module."""
 
     def persistent_id(self, obj: Any, /) -> tuple[str, str] | None:
         return (obj.__module__, obj.__qualname__) if isinstance(obj, type | FunctionType) else None
@@ -171,18 +172,18 @@ class _Unpacker(pickle.Unpickler):
 
 
 _ORDERS = {(kind.__module__, kind.__qualname__): kind for kind in (Begin, Stop, Leave)}
-"""What is heard while a body runs."""
+"""The messages that a worker may receive while a body runs: their classes are found without an import."""
 
 
 # -- one code -----------------------------------------------------------------------------------------------------------------
 
 
 def code_of(graph: MigrationGraph, names: Iterable[str]) -> str:
-    """Return what tells one graph from another: a worker loads the files again, and they may have changed meanwhile.
+    """Return a hash of a graph. A worker loads the files again; the hash shows whether it got the same declarations.
 
     Args:
         graph: what was loaded.
-        names: of the migrations that may run; of these, what they do counts, too.
+        names: names of the migrations that may run; the code of their bodies is part of the hash.
     """
     declared = [
         (

@@ -1,4 +1,4 @@
-"""What a migration prints: taken line by line, and told as events."""
+"""Takes what a migration prints line by line, and turns each line into an event."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from migrate_graph.core.events import Event, Observer
 
 _telling = threading.local()
-"""Whether this thread is telling an event: what an observer prints is no output of the migration."""
+"""Whether this thread is calling an observer: what an observer prints is not output of the migration."""
 
 
 class BodyOutput(io.TextIOWrapper):
-    """The `sys.stdout` of a body: whole lines are told, also those written to `sys.stdout.buffer`.
+    """The `sys.stdout` of a body: it passes on whole lines, also those written to `sys.stdout.buffer`.
 
     Args:
-        tell: told every line, without its end.
-        outside: where an observer prints while it is told.
+        tell: called with each line, without its newline.
+        outside: the stream that observers print to.
     """
 
     def __init__(self, tell: Callable[[str], None], outside: TextIO) -> None:
@@ -36,11 +36,11 @@ class BodyOutput(io.TextIOWrapper):
         super().__init__(self._lines, encoding="utf-8", errors="backslashreplace", newline="", write_through=True)
 
     def write(self, text: str, /) -> int:
-        """Write text of the body."""
+        """Write text; what an observer prints goes to `outside`."""
         return self._outside.write(text) if getattr(_telling, "now", False) else super().write(text)
 
     def close_line(self) -> None:
-        """Report what was printed without a newline at its end."""
+        """Pass on the last line when it has no newline at its end."""
         self._lines.close_line()
 
 
@@ -59,12 +59,12 @@ class _Lines(io.BufferedIOBase):
         return True
 
     def fileno(self) -> int:
-        """Return a child process that inherits it the stream of progress, not that of results."""
+        """Return the descriptor of stderr: a child process must not write to stdout, where only results go."""
         return sys.stderr.fileno()
 
     def write(self, data: ReadableBuffer, /) -> int:
         content = bytes(data)
-        # In a forked child, locks that others held while it was forked are never opened.
+        # In a forked child, use no stream: a lock that another thread held at the fork is never released.
         if os.getpid() != self._process:
             with contextlib.suppress(OSError):
                 os.write(2, content)
@@ -81,13 +81,13 @@ class _Lines(io.BufferedIOBase):
 
 
 class KeptOpen:
-    """A stream of the process, lent to a body: whatever is asked is asked of the stream, but it is not closed."""
+    """A stream of the process for the use of a body: it does what the stream does, but the body cannot close it."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def close(self) -> None:
-        """Do nothing: the run still has something to say."""
+        """Do nothing: the run still needs the stream."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
@@ -103,7 +103,7 @@ class KeptOpen:
 
 
 def tell_of_thread(failed: threading.ExceptHookArgs) -> None:
-    """Report an exception that ended a thread of a body, as Python does, without our frames."""
+    """Print an exception that ended a thread of a body, as Python does, without the frames of this package."""
     if failed.exc_value is not None and not isinstance(failed.exc_value, SystemExit):
         name = failed.thread.name if failed.thread else "without a name"
         print(f"exception in the thread {name}:\n{user_traceback(failed.exc_value)}", file=sys.stderr)  # noqa: T201 - of the body
@@ -112,7 +112,8 @@ def tell_of_thread(failed: threading.ExceptHookArgs) -> None:
 def kept_apart(observer: Observer) -> Observer:
     """Return an observer that cannot disturb the run.
 
-    What it prints is not the migration's; a terminal that is gone stops nothing; and a forked child tells nothing.
+    What the observer prints does not count as output of the migration, errors of a closed terminal are ignored, and in a forked
+    child the observer is not called.
     """
     process = os.getpid()
 

@@ -1,4 +1,4 @@
-"""How work of a run is waited for before it is tried again."""
+"""The pauses of a run before it tries again what another session has blocked."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 class Patience(Struct, frozen=True, kw_only=True):
-    """How often something is tried that somebody is in the way of, and how long it is waited for in between.
+    """How often work is tried that another session blocks, and how long the pauses between the attempts are.
 
     Attributes:
-        tries: attempts in all.
-        first_delay: seconds before the second one.
-        longest_delay: seconds at most, as each delay is twice the one before.
+        tries: number of attempts, with the first one.
+        first_delay: seconds before the second attempt; each further pause is twice as long as the one before.
+        longest_delay: no pause is longer than this, in seconds (but for up to 20 % that are added or taken off at random).
     """
 
     tries: int = 5
@@ -32,10 +32,10 @@ class Pauses(Struct):
     """The pauses between attempts at the same work.
 
     Attributes:
-        patience: how many, and how long.
-        interruption: ends one when a signal arrives.
-        observer: told of each.
-        attempt: the one that runs, from 1.
+        patience: how many pauses there are, and how long they are.
+        interruption: ends a pause when a signal arrives.
+        observer: called before each pause.
+        attempt: number of the current attempt, from 1.
     """
 
     patience: Patience
@@ -48,11 +48,11 @@ class Pauses(Struct):
         self._delay = self.patience.first_delay
 
     def pause(self, name: str, reason: str) -> bool:
-        """Wait before the next attempt; return False when there is none.
+        """Wait before the next attempt; return False when there is none: too many tries, or a signal.
 
         Args:
-            name: of the migration that somebody was in the way of.
-            reason: who.
+            name: name of the migration that was blocked.
+            reason: why the attempt failed.
         """
         if self.attempt == self.patience.tries:
             return False

@@ -1,4 +1,4 @@
-"""What of the process belongs to everybody in it: noted before a body, put back after it."""
+"""The state that all code of a process shares (signals, streams, modules, …): noted before a body, restored after it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from typing import Any
 from migrate_graph import forks
 from migrate_graph.loader.imports import KeptFinders
 
-# The functions of C: Python's make an enumeration of each answer, and there are 128 of them to a migration.
+# The C functions behind `signal`: those of Python make an enum member of each answer, and a migration needs 128 answers.
 _signal = import_module("_signal")
 _handler_of: Callable[[int], Any] = _signal.getsignal
 
@@ -36,33 +36,35 @@ _SIGNALS = tuple(map(int, signal.valid_signals()))
 _DESCRIPTORS = (0, 1, 2)
 _MODULES = (builtins, time, os, signal, threading, contextlib, sys, gc, locale, json)
 
-# What of them a run sets itself, for each body anew.
+# Names in these modules that the run itself replaces before each body.
 _OURS = {
     sys: ("stdout", "stderr", "__stdout__", "__stderr__"),
     os: ("execv", "execve"),
     threading: ("excepthook",),
 }
 
-# Under these names a body that has replaced them among the builtins has not.
+# Kept under other names: a body may have replaced the builtins.
 _all, _map, _len, _is = all, map, len, is_
 
-# A handler that a body has left may raise while things are put back; each time one thing more is in order.
+# A signal handler of the body may raise while the state is restored. How often the rest is then tried again.
 _TRIES = 20
 
 
 class _Entries:
-    """What stands in one dictionary of the process: the names of a module, or the modules that are loaded.
+    """The content of one dictionary of the process: the names of a module, or `sys.modules`.
 
     Args:
         names: the dictionary.
-        ours: those that we set ourselves, each time.
+        ours: names that the run itself sets before each body.
 
     Attributes:
-        names: as above.
-        before: what it held; put back where anything was replaced or taken away.
-        values: the same, in a row; empty where that has to be noted anew.
-        places: of our own, with their names.
-        last: names of the last value, and our own: where one of these goes and another comes, the row may stay as it is.
+        names: the dictionary.
+        ours: names that the run itself sets before each body.
+        before: a copy of the dictionary; put back when the body has replaced or removed something.
+        values: the values of the copy, in order; empty when the copy must be made again.
+        places: index and name of each of `ours` in `values`.
+        last: `ours`, and the names at the end whose value is the last one. Only when one of these is removed and another name is
+            added can `values` look unchanged.
     """
 
     __slots__ = ("before", "last", "names", "ours", "places", "values")
@@ -75,7 +77,7 @@ class _Entries:
         self.last: frozenset[str] = frozenset()
 
     def note(self) -> None:
-        """Note all of it, in one step: a thread that a body has left may import something meanwhile."""
+        """Copy the dictionary in one step: a thread that a body has started may import something at the same time."""
         self.before = self.names.copy()
         self.values = [*self.before.values()]
         alike = takewhile(lambda name: self.before[name] is self.values[-1], reversed(self.before))
@@ -84,13 +86,13 @@ class _Entries:
 
 
 class KeptModules:
-    """Puts back, right after each body, what it has replaced in modules of the standard library that we use (a test's `time.sleep`).
+    """Restores, right after each body, what it has replaced in modules of the standard library that the run uses (e.g. `time.sleep`).
 
-    Also the modules that it has taken out of `sys.modules`, and what finds modules: we import as late as we can. What a body has
-    added stays: a library that was imported in it works in the next one.
+    It also restores modules that the body has removed from `sys.modules`, and the finders of modules, since the run imports some
+    modules late. What a body has added stays, so a library that one body has imported works in the next one.
 
-    Between two bodies of a run nobody replaces any of this, but for what a run sets itself: so it is noted again only where something
-    was added or put back. That everything is the same is seen in less time than it takes to write it.
+    Between two bodies only the run itself changes any of this (`_OURS`). So a dictionary is copied again only when something was added
+    or restored: to compare is faster than to copy.
     """
 
     def __init__(self) -> None:
@@ -105,7 +107,7 @@ class KeptModules:
         self._finders = KeptFinders()
 
     def __exit__(self, *_: object) -> None:
-        """Leave it: no name of these modules is looked up before that is done, since any may mean something else by then."""
+        """Restore the modules. Until that is done no name of these modules is looked up: the body may have replaced it."""
         for each in self._all:
             names, values = each.names, each.values
             if _len(names) < _len(values) or not (
@@ -119,10 +121,10 @@ class KeptModules:
 class kept:  # noqa: N801 - a context manager
     """Restores at the end what the body may have changed: signals, timers, streams, directory, umask, locale, paths.
 
-    An alarm that the body has set goes off in it, or never: it does not interrupt what is recorded about the body.
+    An alarm that the body has set is cancelled at its end, so it cannot interrupt the recording of the result.
 
     Args:
-        listen_again: takes the run's own signals back.
+        listen_again: sets the wakeup pipe of the run's signal handlers again.
     """
 
     def __init__(self, listen_again: Callable[[], None]) -> None:
@@ -150,10 +152,10 @@ class kept:  # noqa: N801 - a context manager
         """Do nothing: everything was noted when this was made."""
 
     def __exit__(self, *_error: object) -> None:
-        """Restore everything, whatever a handler of the body's raises meanwhile.
+        """Restore everything, also when a signal handler of the body raises in between.
 
         Raises:
-            KeyboardInterrupt: somebody pressed Ctrl-C, and no handler of ours is in place.
+            KeyboardInterrupt: somebody pressed Ctrl-C, and the run's own signal handlers are not installed.
         """
         steps = [
             self._put_timers_back, self._put_handlers_back, self._listen_again, self._put_streams_back, self._put_descriptors_back,
@@ -168,7 +170,7 @@ class kept:  # noqa: N801 - a context manager
                 break
             except KeyboardInterrupt as error:
                 pressed = error
-            except BaseException:  # noqa: BLE001, S112 - the body is over, and so is what it wanted to interrupt
+            except BaseException:  # noqa: BLE001, S112 - an exception of the body's handler means nothing after the body
                 continue
         if pressed is not None:
             raise pressed
@@ -198,12 +200,12 @@ class kept:  # noqa: N801 - a context manager
         while self._descriptors:
             number, (copy, is_inherited) = next(iter(self._descriptors.items()))
             with contextlib.suppress(OSError):  # the body may have closed the copy, too
-                os.dup2(copy, number, is_inherited)  # whatever it is now: to find that out would take longer
+                os.dup2(copy, number, is_inherited)  # always: to find out whether it was changed would take longer
                 os.close(copy)
             self._descriptors.pop(number)
 
     def _close_copies(self) -> None:
-        """Keep a forked child from holding open what it has closed: who reads our output waits for all who can write it."""
+        """Close the copies in a forked child: otherwise it holds the output open after closing it, and its reader waits for the end."""
         for copy, _ in self._descriptors.values():
             with contextlib.suppress(OSError):
                 os.close(copy)
@@ -216,14 +218,14 @@ class kept:  # noqa: N801 - a context manager
 
     def _put_rest_back(self) -> None:
         os.umask(self._umask)
-        with contextlib.suppress(locale.Error):  # a body may have made the machine's own unusable
+        with contextlib.suppress(locale.Error):  # a body may have changed what the locale is read from
             if locale.setlocale(locale.LC_ALL) != self._locale:
                 locale.setlocale(locale.LC_ALL, self._locale)
         sys.path = self._path
         sys.path[:] = self._paths
         sys.argv[:] = self._arguments
         sys.setrecursionlimit(self._recursion)
-        sys.setswitchinterval(self._switching)  # threads of ours hear signals
+        sys.setswitchinterval(self._switching)  # threads of the run need their turn to notice signals
         (gc.enable if self._collecting else gc.disable)()
         setdefaulttimeout(self._timeout)
         threading.excepthook = self._thread_hook
@@ -232,22 +234,22 @@ class kept:  # noqa: N801 - a context manager
 
 
 def _environment() -> dict[Any, Any]:
-    """Return the environment as the system has it: to decode it all takes longer than everything else that is noted."""
-    data: dict[Any, Any] = os.environ._data  # type: ignore[attr-defined] # noqa: SLF001, TID251 - nothing of ours is read
+    """Return the environment undecoded: to decode it takes longer than to note everything else."""
+    data: dict[Any, Any] = os.environ._data  # type: ignore[attr-defined] # noqa: SLF001, TID251 - no setting is read from it
     return data.copy()
 
 
 def _libpq_settings(environment: Mapping[Any, Any]) -> dict[str, str]:
-    """Return what libpq reads from an environment."""
+    """Return the variables of an environment that libpq reads: those that begin with `PG`."""
     decoded = ((os.fsdecode(name), value) for name, value in environment.items())
     return {name: os.fsdecode(value) for name, value in decoded if name.startswith("PG")}
 
 
 def _put_libpq_settings_back(before: Mapping[str, str]) -> None:
-    """Keep a session that is opened later from being given what a body has set, another search_path for example."""
+    """Restore the variables that libpq reads: a later connection must not use what a body has set (another search_path, for example)."""
     for name in _libpq_settings(_environment()).keys() - before.keys():
-        del os.environ[name]  # noqa: TID251 - as above
-    os.environ.update(before)  # noqa: TID251 - as above
+        del os.environ[name]  # noqa: TID251 - no setting is read from it
+    os.environ.update(before)  # noqa: TID251 - no setting is read from it
 
 
 def _copy(number: int) -> tuple[int, bool] | None:

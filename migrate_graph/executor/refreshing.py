@@ -29,13 +29,13 @@ class Refreshing(Struct, frozen=True):
 
     Attributes:
         backend: the database; the lock is held.
-        observer: told what is filled, and what is not.
-        interruption: what is known of signals.
-        patience: how often it is tried when somebody was in the way.
-        watch: asks what it waits for.
-        is_seated: others are at work beside it: only what came up in its own migrations is filled. Views that hang together with
-            them are nobody else's until the migration has ended; all others may be somebody's.
-        reverts: the run undoes migrations, which another `migrate apply` would apply again.
+        observer: called when a view is filled, or cannot be filled.
+        interruption: knows whether a signal has arrived.
+        patience: how often it is tried when another session blocks it.
+        watch: asks what the statement waits for.
+        is_seated: other workers run beside it (`--jobs`): only views that came up in its own migration are filled. Until the migration
+            has ended, no other worker uses these or views related to them; a view that is not related may be in use.
+        reverts: the run undoes migrations; then no hint says to run `migrate apply`, which would apply them again.
     """
 
     backend: Backend
@@ -47,7 +47,10 @@ class Refreshing(Struct, frozen=True):
     reverts: bool = False
 
     def after(self, results: Iterable[Result]) -> None:
-        """Fill what has come up unfilled in some migrations, as far as that is possible: what is left is told, and stays in the view ledger."""
+        """Fill the views that came up without their rows in some migrations; report those that cannot be filled.
+
+        These stay in the view ledger, and a later run tries again.
+        """
         managers = frozenset(name for each in results for name in each.unfilled)
         if managers and not self.interruption.signal:
             try:
@@ -58,13 +61,13 @@ class Refreshing(Struct, frozen=True):
                 self.observer(Warned(f"views are not refreshed yet: {error.message}", error.hint))
 
     def run(self, only: Collection[str] | None = None) -> bool:
-        """Fill what is to be filled; return whether nothing is left.
+        """Fill the views that came up without their rows; return whether none is left.
 
         Args:
-            only: what these managers wait for alone; None: everything.
+            only: names of the managers whose views are filled; None: all.
 
         Raises:
-            Stopped: a signal arrived; what is not filled stays in the view ledger.
+            Stopped: a signal arrived; the views that are not filled stay in the view ledger.
             DatabaseError: the database does not answer.
         """
         pauses = Pauses(self.patience, self.interruption, self.observer)
@@ -86,7 +89,7 @@ class Refreshing(Struct, frozen=True):
                 self.watch.on(NAME, lambda: self.backend.waiting_for(work)),
             ):
                 left = work.views.refresh(self.observer, commit=lambda: _commit(work), only=only)
-                self.interruption.check()  # an error by which a signal has ended one is no error of its query
+                self.interruption.check()  # when a signal has cancelled a statement, its error says nothing about the view
                 return left
         finally:
             work.close()
@@ -102,7 +105,7 @@ class Refreshing(Struct, frozen=True):
 
 
 def why_unfilled(unfilled: Unfilled, message: str) -> str:
-    """Return in words which view could not be filled, and what the database has said."""
+    """Return in words which view could not be filled, and the error of the database."""
     return f"{unfilled.relation} ({unfilled.manager}) could not be refreshed: {message}"
 
 

@@ -1,4 +1,4 @@
-"""The walk: every step of a plan that can run, in order, tried again where somebody was in the way."""
+"""Runs every step of a plan that can run, in order; a step that another session blocked is tried again."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ class RunOptions(Patience, frozen=True, kw_only=True):
     """How a run behaves when something goes wrong.
 
     Attributes:
-        keep_going: after an exception, go on with what does not depend on it.
-        fail_fast: stop at the first falsy return too.
-        watch_every: seconds between questions what a running statement waits for.
+        keep_going: after an exception, go on with the migrations that do not depend on the failed one.
+        fail_fast: stop also when a migration returns something falsy.
+        watch_every: the database is asked every so many seconds what a running statement waits for.
         atomic: the run is one transaction.
         reverts: the steps are undone.
-        weaving: whether views step aside for statements that they are in the way of.
-        segments: of the plan; each is one transaction.
-        rehearses: nothing is really committed.
-        approved: as in `Surroundings`.
-        learns: as there.
+        weaving: whether views step aside for statements that they block.
+        segments: groups of consecutive steps; each group is one transaction.
+        rehearses: the run is a rehearsal: nothing is really committed.
+        approved: see `Surroundings`.
+        learns: see `Surroundings`.
         stop_on_partial: a migration that failed after commits of its own is not tried again before a human has decided.
     """
 
@@ -70,11 +70,11 @@ class Executor:
     Args:
         backend: the database.
         lock: the lock of this run.
-        observer: told everything that happens.
-        interruption: what is known of signals.
+        observer: called with every event of the run.
+        interruption: knows whether a signal has arrived.
         options: how to behave when something goes wrong.
         root: directory that paths in messages are relative to.
-        team: who runs steps side by side; None for one after another.
+        team: what is needed to run steps side by side in other processes; None: the steps run one after another.
     """
 
     def __init__(
@@ -112,15 +112,15 @@ class Executor:
 
         Args:
             plan: what to run.
-            graph: what it was made from; it says which views a `with V(db)` takes along.
-            history: what it was made from.
+            graph: the graph that the plan was made from; it tells which other views go down with a view in `with V(db)`.
+            history: the history that the plan was made from.
 
         Returns:
             How each step ended. A migration that fails is a result, not an exception.
 
         Raises:
-            LockLost: the lock's connection died; what was finished before is recorded, nothing more is run.
-            DatabaseError: the database went away, or would not have its books kept.
+            LockLost: the lock was lost; what was finished before is recorded, and nothing more is run.
+            DatabaseError: the database cannot be reached any more, or the ledger or the journal cannot be written.
         """
         started = time.monotonic()
         walk = Walk(
@@ -162,7 +162,7 @@ class Executor:
         elif self._options.atomic:
             self._atomic_walk().run(plan, walk)
         elif self._team is not None:
-            from migrate_graph.executor.side_by_side import SideBySideWalk  # most runs are not, and begin sooner
+            from migrate_graph.executor.side_by_side import SideBySideWalk  # most runs do not need it and start faster
 
             SideBySideWalk(self._surroundings, self._options, self._team).run(plan, walk)
         else:
@@ -171,7 +171,7 @@ class Executor:
     def _in_a_row(self, plan: Plan, walk: Walk) -> None:
         segments = {segment.names[0]: segment for segment in self._options.segments}
         for index, step in enumerate(plan.steps, 1):
-            if len(walk.results) >= index:  # it was part of a segment
+            if len(walk.results) >= index:  # this step was part of a segment that has run
                 continue
             if walk.results and not (walk.broken or walk.stopped or self._interruption.signal):
                 look_again(self._surroundings, walk, (step.migration.name, *step.migration.requires))
@@ -189,13 +189,13 @@ class Executor:
         return AtomicWalk(self._surroundings, self._options, extent, stop_on_partial=self._options.stop_on_partial)
 
     def _can_begin(self, segment: Segment, walk: Walk) -> bool:
-        """Return whether all of a segment can run; where a part of it waits for something else, its steps are by themselves."""
+        """Return whether all steps of a segment can run now; otherwise each of them runs in its own transaction."""
         known = walk.applied.union(segment.names)
         is_over = walk.stopped or walk.broken or self._interruption.signal
         return not is_over and all(known.issuperset(step.migration.requires) for step in segment.steps)
 
     def _run_together(self, segment: Segment, plan: Plan, walk: Walk) -> None:
-        """Run a segment: all of it is kept, or nothing."""
+        """Run a segment in one transaction: all of its steps are kept, or none."""
         extent = Extent.of_segment(segment, before=len(walk.results), total=len(plan.steps))
         part = Walk(walk.run, walk.graph, set(walk.applied), overdue=walk.overdue, unrecorded=walk.unrecorded)
         self._atomic_walk(extent).run(replace(plan, steps=segment.steps), part)

@@ -1,4 +1,4 @@
-"""The walk of a run whose steps run side by side: what can begin is given to workers, and what they tell is put together."""
+"""Runs a plan with `--jobs`: gives each step that can begin to a worker process, and collects the results."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from migrate_graph.executor.team import Team
 
 _LOOK_EVERY = 0.1
-"""Seconds between two looks whether a signal has arrived."""
+"""How often it is checked whether a signal has arrived, in seconds."""
 
 _LAST_LOOK = 1.0
-"""Seconds that a server may take to answer when a signal wants the run to end."""
+"""Seconds that the database server may take to answer when a signal asks the run to end."""
 
 
 class SideBySideWalk:
@@ -35,8 +35,8 @@ class SideBySideWalk:
 
     Args:
         around: what the run works with.
-        options: how it behaves when something goes wrong.
-        team: who does the work.
+        options: how the run behaves when something goes wrong.
+        team: what is needed to have steps run by worker processes.
     """
 
     def __init__(self, around: Surroundings, options: RunOptions, team: Team) -> None:
@@ -48,7 +48,7 @@ class SideBySideWalk:
         self._overdue: dict[str, frozenset[str]] = {}
 
     def run(self, plan: Plan, walk: Walk) -> None:
-        """Run the plan; what becomes of each step is put into `walk`, in the order of the plan."""
+        """Run the plan; the result of each step is put into `walk`, in the order of the plan."""
         self._around.interruption.have_supervisor()
         names = tuple(plan.places)
         code = code_of(walk.graph, names)
@@ -143,7 +143,7 @@ class SideBySideWalk:
         else:
             how = worker.end()
             if not name:
-                return  # it had nothing to do, and another one does as well
+                return  # it was running no migration; another worker can take its place
             result = self._of_gone(worker, word, how, plan, walk)
         if result.outcome is not Outcome.NOT_REACHED:
             note(result, walk, keep_going=self._options.keep_going, fail_fast=self._options.fail_fast)
@@ -151,9 +151,9 @@ class SideBySideWalk:
         queue.end(name)
 
     def _of_gone(self, worker: Worker, word: object, how: str, plan: Plan, walk: Walk) -> Result:
-        """Return what became of the migration of a worker that is gone: only the database knows."""
+        """Return the result of the migration of a worker that has ended too early; it is looked up in the database."""
         migration = plan.steps[plan.places[worker.name] - 1].migration
-        if worker.key is None:  # it has not begun anything
+        if worker.key is None:  # it has not begun an attempt
             if isinstance(word, Unfit):
                 walk.broken = walk.broken or word.error
             elif not self._around.interruption.signal:
@@ -162,7 +162,7 @@ class SideBySideWalk:
                 )
             return Result(migration.name, Outcome.NOT_REACHED, source=migration.source)
         settings, interruption = self._team.settings, self._around.interruption
-        if number := interruption.signal:  # to look is what is left to do, and must not take long
+        if number := interruption.signal:  # the lookup must be done in spite of the signal, but must not take long
             settings, interruption = replace(settings, connect_wait=_LAST_LOOK), Interruption()
         backend = backend_class(settings.uri).seated(settings, worker.seat)
         try:
@@ -180,7 +180,7 @@ class SideBySideWalk:
             backend.close()
 
     def _filled(self, result: Result, around: Surroundings, walk: Walk) -> Result:
-        """Fill what came up without its rows in a migration whose worker is gone: what waits for it finds them."""
+        """Fill the views that came up without their rows in a migration whose worker has ended: migrations after it may read the rows."""
         if walk.broken or not (result.outcome.succeeded or result.commits):
             return result
         left = (each.manager for each in around.backend.unfilled_views() if each.migration == result.name)

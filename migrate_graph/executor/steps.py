@@ -1,4 +1,4 @@
-"""What both ways to walk a plan say of its steps."""
+"""What the different ways to run a plan have in common: results of steps that do not run, tries, and the state between steps."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def blocked(migration: Migration, by: Sequence[str]) -> Result:
-    """Return the result of a migration that waits for others, or for a human."""
+    """Return the result of a migration that waits for other migrations, or for a decision of a human."""
     waits = "needs a decision: migrate resolve" if tuple(by) == (migration.name,) else f"waits for {', '.join(by)}"
     return Result(migration.name, Outcome.BLOCKED, error=waits, source=migration.source)
 
@@ -35,11 +35,11 @@ def recorded_meanwhile(migration: Migration, observer: Observer) -> Result:
 
 
 def with_kept_before(result: Result, plan: Plan, *, stop_on_partial: bool) -> Result:
-    """Return a result that tells what earlier attempts have left in the database, and whether a human has to decide about it.
+    """Return a result completed with what earlier attempts have left in the database, and whether a human has to decide about it.
 
     Args:
-        result: of a migration that was not applied.
-        plan: it is a part of.
+        result: the result of a migration that was not applied.
+        plan: the plan that the migration is a step of.
         stop_on_partial: see `RunOptions`.
     """
     before = plan.standing.get(Node(NodeKind.MIGRATION, result.name))
@@ -50,9 +50,9 @@ def with_kept_before(result: Result, plan: Plan, *, stop_on_partial: bool) -> Re
 
 
 def look_again(around: Surroundings, walk: Walk, names: Sequence[str], *, reverts: bool = False) -> None:
-    """Read which of these are installed now: a body may have written records of others, which is how people squash.
+    """Read which of these migrations are installed now, and whether this run still holds the lock, in one query.
 
-    Whether the lock is still ours is asked with it.
+    A body may have written records of other migrations: that is how people squash.
     """
     try:
         installed = around.backend.installed_if_held(around.lock, names)
@@ -64,11 +64,11 @@ def look_again(around: Surroundings, walk: Walk, names: Sequence[str], *, revert
         return
     walk.applied.difference_update(names)
     walk.applied.update(installed)
-    walk.is_sure = True
+    walk.lock_checked = True
 
 
 def not_to_run(migration: Migration, walk: Walk, observer: Observer) -> Result | None:
-    """Return the result of a migration that an earlier one has recorded, or that waits for others; None for one that can run."""
+    """Return the result of a migration that must not run: an earlier body has recorded it, or it waits for others. None: it can run."""
     if migration.name in walk.applied:
         return recorded_meanwhile(migration, observer)
     unmet = tuple(name for name in migration.requires if name not in walk.applied)
@@ -84,14 +84,14 @@ def tried(
     begins: Callable[[AttemptKey], None] = lambda _key: None,
     attempt_at: Callable[[Surroundings, Migration, Walk], Attempt] = Attempt,
 ) -> Result:
-    """Run a migration, and try again from the beginning when somebody was in the way and nothing was kept.
+    """Run a migration; when another session blocked it and nothing of it was kept, try again from the beginning.
 
     Args:
         around: what the run works with.
-        patience: how often.
-        migration: which.
+        patience: how often it is tried, and how long the pauses are.
+        migration: the migration.
         walk: how far the run is.
-        begins: told of each attempt before it begins.
+        begins: called with the key of each attempt before it begins.
         attempt_at: makes an attempt.
     """
     pauses = Pauses(patience, around.interruption, around.observer)
@@ -108,7 +108,7 @@ def tried(
 def refresh_after(
     around: Surroundings, patience: Patience, results: Sequence[Result], *, reverts: bool = False
 ) -> None:
-    """Fill what came up without its rows in migrations that are committed; a rehearsal has done so already."""
+    """Fill the materialized views that came up without their rows in committed migrations; a rehearsal has filled them already."""
     if not around.fills_at_once:
         Refreshing(
             around.backend, around.observer, around.interruption, patience, around.watch, around.is_seated, reverts
@@ -116,7 +116,7 @@ def refresh_after(
 
 
 def note(result: Result, walk: Walk, *, keep_going: bool, fail_fast: bool) -> None:
-    """Note what a migration that has run means for the others."""
+    """Update `walk` with the result of a migration: what is applied, and whether the run goes on."""
     if result.outcome is Outcome.APPLIED:
         walk.applied.add(result.name)
     walk.changed = walk.changed or result.outcome is Outcome.APPLIED or result.commits != 0

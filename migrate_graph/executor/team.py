@@ -1,4 +1,4 @@
-"""What a run needs to know to have its steps run side by side, and whether that is possible."""
+"""What a run needs to have its steps run by worker processes (`--jobs`), and whether that is possible here."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ if TYPE_CHECKING:
     from migrate_graph.executor.fork_server import ForkServer
 
 PROGRAM = Path(__file__).with_name("fork_server_program.py")
-"""What the process runs that workers are forked from."""
+"""The program of the fork server: the process that workers are forked from."""
 
 
 def workers_can_be_had() -> bool:
-    """Return whether processes of ours can be started here."""
+    """Return whether worker processes can be started here."""
     return os.name == "posix" and bool(sys.executable) and not getattr(sys, "frozen", False) and PROGRAM.is_file()
 
 
 class Team(Struct, frozen=True):
-    """What a run needs to have its steps run by other processes.
+    """What a run needs to have its steps run by worker processes.
 
     Attributes:
-        jobs: how many at once.
-        order: what each step waits for.
-        settings: which database.
-        server: where they are forked.
+        jobs: how many migrations run at once.
+        order: which steps each step waits for.
+        settings: how to connect to the database.
+        server: the process that workers are forked from.
         path: the migrations file, or the directory of numbered files.
         root: the directory that shown paths are relative to.
         arguments: `sys.argv` as it was when the files were loaded.
-        directory: the working directory then; empty for the one of now.
+        directory: the working directory as it was then; empty: the current one.
     """
 
     jobs: int

@@ -1,4 +1,4 @@
-"""The walk of a revert: each migration is undone by its `down`, with its record, and the views are as they were before it."""
+"""Runs the plan of a revert: calls the `down` of each migration, removes its record, and restores the views as they were before it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class UndoViews(RunViews):
-    """Opens view managers while a migration is undone: what goes down is what lives with it, what comes up is what lived before."""
+    """Opens view managers while a migration is undone: views as they are with it go down, views as they were before it come up."""
 
     undoes = True
 
@@ -38,7 +38,7 @@ class UndoViews(RunViews):
         return found.block(names), found.then
 
     def _moment(self) -> Moment:
-        # What lives only as long as the migration is applied, and what it has retired, is in the block around its `down`.
+        # Views that exist only while the migration is applied, and views that it has retired, are in the block around its `down`.
         self._now = self._now or self._undoing().then
         return self._now
 
@@ -51,18 +51,18 @@ class UndoViews(RunViews):
         return self._moment().successors(names)
 
     def has_turn(self) -> bool:
-        """Return False: what the windows of the migration do is undone with it."""
+        """Return False: the views of the migration's windows go down and come up around its `down`."""
         return False
 
     def open_undone(self, db: Any) -> bool:
-        """Take down what the migration has made, changed or touched; return whether there was anything."""
+        """Take down the views that the migration has created, changed or touched; return whether there were any."""
         opened = self._undoing().opened
         if opened:
             self._open(opened, {}, db)
         return bool(opened)
 
     def close_undone(self) -> None:
-        """Bring up what that has taken down, as it was before the migration."""
+        """Bring up the views that `open_undone` has taken down, as they were before the migration."""
         self._bring_up(self._undoing().opened)
 
 
@@ -74,7 +74,7 @@ class Undo(Attempt):
 
     def __init__(self, around: Surroundings, migration: Migration, walk: Walk, *, order: Sequence[str]) -> None:
         self._order = order
-        assert callable(migration.down)  # noqa: S101 - a plan holds none without
+        assert callable(migration.down)  # noqa: S101 - a plan of a revert holds only migrations that have one
         self._down = migration.down
         super().__init__(around, replace(migration, function=self._undo, after=None, resumable=False), walk)
 
@@ -101,7 +101,7 @@ class Undo(Attempt):
         if opened and value:
             views.close_undone()
         elif opened:
-            views.work.views.abandon()  # it is refused, so that all of it is rolled back
+            views.work.views.abandon()  # a falsy return value: the attempt is refused and rolled back
         return value
 
 
@@ -110,7 +110,7 @@ class UndoWalk:
 
     Args:
         around: what the run works with.
-        patience: how often one is tried when somebody was in the way.
+        patience: how often a migration is tried when another session blocks it.
     """
 
     def __init__(self, around: Surroundings, patience: Patience) -> None:
@@ -118,7 +118,7 @@ class UndoWalk:
         self._patience = patience
 
     def run(self, plan: Plan, walk: Walk) -> None:
-        """Undo what is planned; what becomes of each step is put into `walk`."""
+        """Undo the migrations of a plan; the result of each step is put into `walk`."""
         for index, step in enumerate(plan.steps, 1):
             name = step.migration.name
             if walk.results and not (walk.stopped or walk.broken or self._around.interruption.signal):
@@ -141,7 +141,7 @@ class UndoWalk:
         undo = partial(Undo, order=plan.order)
         result = tried(self._around, self._patience, migration, walk, attempt_at=undo)
         walk.changed = walk.changed or result.outcome is Outcome.REVERTED or result.commits != 0
-        # What comes after it is required by it no less than before.
+        # This one may require migrations that come after it in the plan, so these cannot be undone.
         walk.stopped = result.outcome is not Outcome.REVERTED
         walk.applied.discard(migration.name)
         return replace(result, needs_decision=result.needs_decision or (walk.stopped and bool(result.commits)))

@@ -1,4 +1,4 @@
-"""What `with V(db)` does inside a run, and who can step aside in one."""
+"""What `with V(db)` does inside a run, and which views can step aside there."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _NOT_WOVEN = (
 
 
 def _may_be_a_view(error: BaseException) -> bool:
-    """Return whether a server has refused a statement since something depends on what it changes; below, it names what."""
+    """Return whether the server refused a statement since something, which may be a view, depends on what the statement changes."""
     code = getattr(error, "pgcode", None)
     detail = getattr(getattr(error, "diag", None), "message_detail", None)
     return code == "2BP01" or (code == "0A000" and bool(detail))
@@ -50,13 +50,13 @@ def _may_be_a_view(error: BaseException) -> bool:
 
 @lru_cache(maxsize=1)
 def _timeline(graph: MigrationGraph) -> Timeline:
-    """Return the views over time; the migrations of a run share what is looked up in it."""
+    """Return the views over time; it is kept for the whole run, so that its lookups are made once."""
     return Timeline(graph)
 
 
 @lru_cache(maxsize=1)
 def _managers_of(graph: MigrationGraph) -> frozenset[type | None]:
-    """Return the classes that the views of a graph were declared by."""
+    """Return the manager classes of the views of a graph."""
     return frozenset(view.manager for view in graph.views.values())
 
 
@@ -66,20 +66,20 @@ def _fingerprints(graph: MigrationGraph) -> Mapping[str, str]:
 
 
 class _Everything(Container[str]):
-    """Contains whatever it is asked for."""
+    """A container that contains every name."""
 
     def __contains__(self, name: object) -> bool:
         return True
 
 
 class RunViews:
-    """Opens view managers on the connection of one attempt, and knows those that step aside by themselves.
+    """Opens view managers on the connection of one attempt, and tells the weaver about them (it is a `weaving.Company`).
 
     Args:
         graph: what is declared.
-        name: of the migration.
-        observer: told what goes down and comes up.
-        foreseen: the managers that it may open; None for any.
+        name: name of the migration.
+        observer: called when a view goes down or comes up.
+        foreseen: names of the managers that the migration may open (in a worker of `--jobs`); None: any.
         overdue: views that never came up here, although their windows are open; see `Timeline.overdue`.
         unrecorded: views that exist, or did when the run began, and that the view ledger does not know.
         keeps_unmanaged: see `weaving.Company`.
@@ -87,9 +87,9 @@ class RunViews:
 
     Attributes:
         undoes: see `weaving.Company`.
-        were_opened: a block was entered, or views stepped aside, so that what came up must be judged.
-        stepped_aside: names of those that have, in the order in which they went down.
-        replaced: names of those that have got their new text while they stayed up.
+        were_opened: a view went down or was replaced in the attempt, so that what came up must be checked at its end.
+        stepped_aside: names of the managers whose views stepped aside, in the order in which they went down.
+        replaced: names of the managers whose views got their new text while they stayed up.
         migration: see `weaving.Company`.
         observer: as above.
         deferred: see `weaving.Company`.
@@ -135,8 +135,8 @@ class RunViews:
         """Begin the body of a migration.
 
         Args:
-            work: its connection.
-            weave: views step aside for its statements, or are guarded where they may not.
+            work: the connection of the attempt.
+            weave: views step aside for its statements; where others run beside it, such statements are refused instead.
         """
         self._work = work
         self._weaves = weave
@@ -145,12 +145,12 @@ class RunViews:
 
     @property
     def work(self) -> Work:
-        """The attempt's connection; there is none before the body begins."""
+        """The connection of the attempt; it exists from the beginning of the body on."""
         assert self._work is not None  # noqa: S101 - asked when the body runs
         return self._work
 
     def come_back(self) -> None:
-        """Bring up what has stepped aside; nothing happens where the connection takes no statements, which is judged later.
+        """Bring up the views that have stepped aside. Nothing is done when the connection takes no statements; `end` raises then.
 
         Raises:
             ViewError: a view did not come up.
@@ -159,11 +159,11 @@ class RunViews:
             self._weaving.bring_up()
 
     def turn(self, db: Any) -> None:
-        """Create, drop and hand over views whose windows open or close with the migration: its body has ended.
+        """Create, drop and hand over the views whose windows open or close with the migration; called after its body.
 
         Raises:
-            ViewError: a view did not come up, or what is no manager's would be lost.
-            AttemptFailed: what the body did is lost.
+            ViewError: a view did not come up, or a view without a manager would be lost.
+            AttemptFailed: the work of the body is lost.
         """
         self.work.check()
         if self.were_opened:
@@ -186,7 +186,11 @@ class RunViews:
             self._turning = None
 
     def _hand_over(self, turn: ViewBlock, then: Moment, built: Container[str], db: Any) -> bool:
-        """Hand views over to their successors as they stand, where possible; return whether anything was done: then less is left of the turn."""
+        """Replace views by their successors without dropping them, where possible.
+
+        Returns:
+            Whether anything was done; then the rest of the turn must be computed again.
+        """
         done = False
         for each in hand_overs(_timeline(self._graph), turn, built):
             if each.first.up:
@@ -207,7 +211,7 @@ class RunViews:
         return bool(self._overdue) or self.migration in graph.bounds
 
     def _turn(self) -> tuple[ViewBlock, Moment, AbstractSet[str]]:
-        """Return what goes down and comes up by windows, the views as they are then, and those that exist now."""
+        """Return the views that go down and come up by their windows, the views as they are afterwards, and the views that exist now."""
         with self.work.views.working():
             return self._turn_now()
 
@@ -228,25 +232,25 @@ class RunViews:
 
     @property
     def must_come_back(self) -> bool:
-        """Whether something has stepped aside, or may have been broken."""
+        """Whether a view has stepped aside, or may have been broken by a statement."""
         return bool(self.stepped_aside) or (self._weaving is not None and self._weaving.must_look)
 
     @property
     def unfilled(self) -> tuple[str, ...]:
-        """Names of the managers whose materialized views came up without their rows, also what an earlier migration has left down."""
+        """Names of the managers whose materialized views came up without their rows, also of views that an earlier migration left down."""
         return tuple(self._work.views.unfilled) if self._work is not None else ()
 
     def body_is_over(self) -> None:
-        """Note that nothing steps aside any more."""
+        """Note that the body has ended: no view steps aside any more."""
         if self._weaving is not None:
             self._weaving.is_over = True
 
     def end(self) -> None:
-        """Judge everything that came up.
+        """Check every view that came up.
 
         Raises:
             ViewError: a view did not come up, or the migration rolled back inside a block.
-            AttemptFailed: what the body did is lost.
+            AttemptFailed: the work of the body is lost.
         """
         self.work.check()
         if self._weaving is not None and self._weaving.may_be_down:  # the body had closed its connection
@@ -256,7 +260,7 @@ class RunViews:
             self.work.views.check_complete()
 
     def hint_for(self, error: BaseException) -> str:
-        """Return what can be done about an error of a statement; empty when weaving has nothing to do with it."""
+        """Return what to do about an error of a statement; empty when views have nothing to do with it."""
         if self._turning is not None:
             names = ", ".join(dict.fromkeys((*self._turning.up, *self._turning.down)))
             return (
@@ -272,7 +276,7 @@ class RunViews:
         return _NOT_WOVEN if not self._weaves and _may_be_a_view(error) else ""
 
     def read_applied(self) -> AbstractSet[str]:
-        """Return which names are installed, as the transaction of the migration sees them when this is asked for the first time."""
+        """Return which names are installed, without this migration; read in its transaction at the first call, and kept."""
         if self._applied is None:
             with self.work.views.working():
                 self._applied = self.work.read_applied() - {self.migration}
@@ -284,7 +288,7 @@ class RunViews:
         self._open([name], {name: manager}, manager.db)
 
     def renew(self, manager: ViewMigrationManager) -> None:
-        """Bring the manager's text in; what reads its view stays up where the database allows that."""
+        """Replace the text of the manager's view by the declared one; views that read it stay up where the database allows that."""
         name = self._admitted(type(manager))
         block, _ = self._block([name])
         if name not in block.up or not self._replaces(block, {name: manager}, manager.db):
@@ -294,13 +298,13 @@ class RunViews:
     def _replaces(
         self, block: ViewBlock, given: Mapping[str, ViewMigrationManager], db: Any, *, leaving: Collection[str] = ()
     ) -> bool:
-        """Return whether the views of a block that are new or edited could be replaced as they stand; else nothing was done.
+        """Replace the new and edited views of a block without dropping them; return whether that was possible. If not, nothing was done.
 
         Args:
-            block: what would go down and come up.
-            given: instances by name, of those whose text comes in whether it was edited or not.
+            block: the views that would go down and come up.
+            given: manager instances by name; their views are replaced whether their text was edited or not.
             db: the database.
-            leaving: managers whose views go afterwards.
+            leaving: names of the managers whose views are dropped afterwards.
         """
         heirs = heirs_in(_timeline(self._graph), block)
         if heirs is None:
@@ -324,14 +328,14 @@ class RunViews:
         return True
 
     def _fall_back(self, names: Iterable[str], way: Way, why: str) -> None:
-        """Report that views do not stay although they might have; once."""
+        """Report, once for each event, that views have to go down although it was tried to keep them up."""
         event = ViewFellBack(self.migration, ", ".join(names), way, why)
         if why and event not in self._fell_back:
             self._fell_back.add(event)
             self.observer(event)
 
     def _block(self, names: Sequence[str]) -> tuple[ViewBlock, Moment]:
-        """Return what opening managers takes down and brings up, and the views as they are then."""
+        """Return the views that go down and come up when these managers are opened, and the views as they are then."""
         moment = self._moment()
         return moment.block(names), moment
 
@@ -348,7 +352,7 @@ class RunViews:
         self._take_down(block, moment, instances, db, again if beside else None)
 
     def _learning(self, take_down: Callable[[], None]) -> None:
-        """Take views down, and again as long as the database tells of readers that nobody had declared: they belong to the block."""
+        """Call `take_down`; call it again as long as the database reports undeclared readers, which then belong to the block, too."""
         while True:
             try:
                 take_down()
@@ -359,10 +363,10 @@ class RunViews:
                 return
 
     def _learns(self, error: StillRead) -> bool:
-        """Return whether the database tells of uses that nobody has guessed, so that the block is another one with them.
+        """Add the uses that the database knows to the graph; return whether any was new, so that the block must be computed again.
 
         Raises:
-            StillRead: the same error with what to write, where they should have been declared.
+            StillRead: the same error, with the line to write, when the missing uses belong to a view whose `uses` are declared.
         """
         views, seen = self._graph.views, self.work.views.uses_seen()
         better = build_graph(replace(self._graph.registry, views=with_more_uses(self._graph.registry.views, seen)))
@@ -384,7 +388,7 @@ class RunViews:
         return False
 
     def _knows(self, better: MigrationGraph) -> None:
-        """Go on with a graph that says more of the views."""
+        """Use a graph from here on that knows more about the views."""
         self._graph, self._now = better, None
         if not isinstance(self.deferred, _Everything):
             self.deferred = deferred_in(better)
@@ -400,11 +404,11 @@ class RunViews:
         """Take the views of a block down.
 
         Args:
-            block: which.
+            block: the block.
             moment: the views as they are then.
-            instances: their managers.
+            instances: manager instances of its views, by name.
             db: the database.
-            again: does the same when something could not be built beside the old views; None when that is so.
+            again: called to do the same without building views beside the old ones, when that has failed; None: do not try it.
         """
         self.were_opened = True
         beside = beside_in(self._graph, block, self.deferred) if again is not None else ()
@@ -430,16 +434,16 @@ class RunViews:
             checkpoints.reached(Checkpoint.VIEWS_DOWN)
 
     def _admitted(self, kind: type[ViewMigrationManager]) -> str:
-        """Return the name of a manager that may be opened."""
+        """Return the name of a manager after checking that it may be opened."""
         self._require_foreseen(kind.__name__)
         self._add_undeclared(kind)
         return kind.__name__
 
     def _require_foreseen(self, name: str) -> None:
-        """Refuse a view of which nobody knew when it was judged what may run beside this migration.
+        """Refuse a view that was not known when it was decided what may run beside this migration.
 
         Raises:
-            UsageError: with how to say so.
+            UsageError: the view was not known; the hint says how to declare it.
         """
         if self._foreseen is not None and name not in self._foreseen:
             raise UsageError(
@@ -448,14 +452,14 @@ class RunViews:
             )
 
     def _add_undeclared(self, kind: type[ViewMigrationManager]) -> None:
-        """Add managers that were not declared when the files were loaded: from a late import, or made by the body.
+        """Add managers that were not declared when the files were loaded: a late import, or a class that the body has made.
 
         Raises:
-            UsageError: another manager has the name of this one; neither may be passed over.
+            UsageError: another manager has the same name, and it is not clear which one is meant.
         """
         declared = self._graph.views
         managers = self._managers
-        if managers.issuperset(all_managers()):  # the common case, and no class is asked what it uses
+        if managers.issuperset(all_managers()):  # the common case; no class is asked for its `uses`
             return
         strangers = [each for each in relatives_of(kind) if each not in managers]
         for each in strangers[:]:
@@ -481,14 +485,14 @@ class RunViews:
             self._managers = managers.union(strangers)
 
     def leave(self, manager: ViewMigrationManager, error: BaseException | None) -> None:
-        """Bring up what this block took down, unless it failed."""
+        """Bring up the views that this block took down; nothing comes up when the block failed."""
         if error is not None:
             self.work.views.abandon()
             return
         self._bring_up([type(manager).__name__])
 
     def _bring_up(self, opened: Sequence[str]) -> None:
-        """Bring up what these blocks took down, behind what they use and has stepped aside."""
+        """Bring up the views that these blocks took down; before them, the views that they use and that have stepped aside."""
         if self._weaving is not None:
             block, moment = self._block(opened)
             self._clear_the_way(moment.used_by(block.up))
@@ -496,7 +500,7 @@ class RunViews:
         checkpoints.reached(Checkpoint.VIEWS_UP)
 
     def _clear_the_way(self, names: Iterable[str]) -> None:
-        """Bring up what has stepped aside, where some views have to do with it."""
+        """Bring up the views that have stepped aside, when views of these managers may be among them."""
         if self._weaving is not None and self._weaving.concerns(names):
             self._weaving.try_to_bring_up()
 

@@ -1,4 +1,4 @@
-"""Asks, while a body runs, what its statement waits for: one thread for a whole run."""
+"""Asks the database, while a body runs, what its statement waits for: one thread for the whole run."""
 
 from __future__ import annotations
 
@@ -14,16 +14,21 @@ from migrate_graph.errors import NoRoom
 from migrate_graph.signals import start_thread
 
 _FIRST_LOOK = 0.25
-"""Seconds until it is first asked: early, since a short lock_timeout would end the waiting before anybody has looked."""
+"""Seconds until the first question. It is short because a short lock_timeout could end the statement before anything was asked."""
 
 
 class Watched(Struct, eq=False):
     """One body that is watched.
 
     Attributes:
-        name: of the migration.
+        name: name of the migration.
         ask: returns what its statement waits for; empty when it does not wait.
         reason: the last answer that was not empty.
+        started: when the watching began, as `monotonic()` has it.
+        pause: seconds until the next question.
+        due: when the next question is asked, as `monotonic()` has it.
+        ended: the body has ended; nothing is asked any more.
+        asking: held while a question is asked.
     """
 
     name: str
@@ -40,8 +45,8 @@ class Watch:
     """The thread that asks.
 
     Args:
-        observer: told what is waited for.
-        every: seconds between two questions, and until the first answer is told.
+        observer: called with what a statement waits for.
+        every: longest time in seconds between two questions; while the body has run for a shorter time, nothing is reported.
     """
 
     def __init__(self, observer: Observer, *, every: float) -> None:
@@ -52,7 +57,7 @@ class Watch:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Keep the thread while inside; where there is no memory for one, nobody asks."""
+        """Run the thread while inside; where it cannot be started for lack of memory, nothing is asked."""
         thread: threading.Thread | None = None
         with suppress(NoRoom):
             thread = start_thread(self._work, name="watch")
@@ -73,7 +78,7 @@ class Watch:
             yield watched
         finally:
             watched.ended, self._now = True, None
-            with watched.asking:  # a question that is under way uses a connection of ours
+            with watched.asking:  # wait for a question that is being asked: it uses a connection of the run
                 pass
 
     def _work(self) -> None:

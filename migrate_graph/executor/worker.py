@@ -1,4 +1,4 @@
-"""A process that runs migrations for a run, one at a time, beside others that do the same."""
+"""A worker process: it runs migrations for a run, one at a time, while other workers do the same."""
 
 from __future__ import annotations
 
@@ -52,11 +52,11 @@ _KILL = signal.SIGKILL
 
 
 def work(line: Connection, parent: int) -> None:
-    """Work for the process at the other end of a line, until it says that there is nothing more to do, or is gone.
+    """Work for the run at the other end of a line, until it says that there is nothing more to do, or has ended.
 
     Args:
-        line: to the run.
-        parent: the process that this one was forked from.
+        line: the connection to the run.
+        parent: number of the process that this one was forked from.
     """
     end_with(parent)
     assignment: Assignment = unpacked(line.recv_bytes())
@@ -64,19 +64,19 @@ def work(line: Connection, parent: int) -> None:
     forks.hide(line)
     sys.argv[:] = assignment.arguments
     if assignment.directory:
-        with suppress(OSError):  # it is gone
+        with suppress(OSError):  # the directory does not exist any more
             os.chdir(assignment.directory)
     streams = _Streams(assignment.settings.secrets)
     interruption, voice = Interruption(leads=False), _Voice(line)
     orders: SimpleQueue[Any] = SimpleQueue()
     guard = Guard(lambda text: print(text, file=sys.stderr, flush=True))  # noqa: T201 - the edge of this process
     with guard.standing(), interruption.listening():
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, forks.SIGNALS)  # they were blocked until somebody listens
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, forks.SIGNALS)  # the fork server has blocked them until now
         start_thread(_listen, line, interruption, voice, orders, name="orders")
         try:
             _Worker(assignment, interruption, voice, orders).work(streams)
         except Stopped:
-            pass  # who told us so knows
+            pass  # the run knows of the signal
         except MigrateGraphError as error:
             voice.say(Unfit(error))
         voice.wait_until_heard()
@@ -84,7 +84,11 @@ def work(line: Connection, parent: int) -> None:
 
 
 def end_with(parent: int) -> None:
-    """Have this process end with another one, at once: also while a function in C keeps the interpreter, where that is possible."""
+    """End this process as soon as another one ends. On Linux this works also while a function in C does not release the interpreter.
+
+    Args:
+        parent: number of the other process.
+    """
     if sys.platform == "linux":
         import ctypes
 
@@ -95,7 +99,7 @@ def end_with(parent: int) -> None:
 
 
 def _listen(line: Connection, interruption: Interruption, voice: _Voice, orders: SimpleQueue[Any]) -> None:
-    """Hear orders, also while a body runs; without the run nothing goes on."""
+    """Receive orders, also while a body runs; kill this process when the run has ended."""
     with suppress(BaseException):
         while True:
             order = unpacked(line.recv_bytes())
@@ -103,7 +107,7 @@ def _listen(line: Connection, interruption: Interruption, voice: _Voice, orders:
                 orders.put(order)
                 continue
             voice.say(Heard())
-            if not interruption.is_heard:  # a terminal, or a service manager, has told all of us
+            if not interruption.is_heard:  # a terminal or a service manager sends the signal to every process itself
                 _signal_myself(order.signal)
     _signal_myself(_KILL)
 
@@ -111,12 +115,12 @@ def _listen(line: Connection, interruption: Interruption, voice: _Voice, orders:
 def _signal_myself(
     number: int, *, kill: Callable[[int, int], None] = os.kill, pid: Callable[[], int] = os.getpid
 ) -> None:
-    """Send a signal to this process, also while a body has replaced the functions for that."""
+    """Send a signal to this process, also when a body has replaced `os.kill` or `os.getpid`."""
     kill(pid(), number)
 
 
 class _Voice:
-    """Sends words, from a thread of its own: a signal that ends a body must not cut a word in two."""
+    """Sends messages to the run from a thread of its own: a signal that ends a body must not cut a message in two."""
 
     def __init__(self, line: Connection) -> None:
         self._line = line
@@ -124,11 +128,11 @@ class _Voice:
         start_thread(self._work, name="voice")
 
     def say(self, word: Any) -> None:
-        """Send something soon."""
+        """Put a message into the queue of the sending thread."""
         self._words.put(word)
 
     def wait_until_heard(self) -> None:
-        """Wait until all that was said is with the other one, also if this process ends now."""
+        """Wait until all messages are sent; the run gets them even if this process ends now."""
         done: SimpleQueue[None] = SimpleQueue()
         self._words.put(done)
         done.get()
@@ -141,18 +145,18 @@ class _Voice:
                 continue
             try:
                 self._line.send_bytes(packed(word))
-            except BaseException:  # noqa: BLE001 - a body has closed whatever is open, or worse: nobody would know of what is done from here on
+            except BaseException:  # noqa: BLE001 - a body may have closed the line: the run would not learn what is done from here on
                 _signal_myself(_KILL)
 
 
 class _Streams:
-    """Standard output and error: for people both, without secrets; what is loaded again has said its word already."""
+    """Sends stdout and stderr of the worker to stderr, without secrets; silent while the user's files load: the run has shown that output."""
 
     def __init__(self, secrets: tuple[str, ...]) -> None:
         self._secrets = secrets
         self.is_silent = True
         with suppress(OSError):
-            os.dup2(2, 1)  # results are the run's
+            os.dup2(2, 1)  # only the run writes results to stdout
         sys.stdout = MaskedStream(sys.stdout, self._masked)
         sys.stderr = MaskedStream(sys.stderr, self._masked)
 
@@ -161,7 +165,7 @@ class _Streams:
 
 
 class _Worker:
-    """What a worker does."""
+    """Loads the project again and runs the migrations that the run orders."""
 
     def __init__(
         self, assignment: Assignment, interruption: Interruption, voice: _Voice, orders: SimpleQueue[Any]
@@ -173,11 +177,11 @@ class _Worker:
         self._observer = kept_apart(lambda event: voice.say(Told(event)))
 
     def work(self, streams: _Streams) -> None:
-        """Load the project, connect, and run what is ordered.
+        """Load the project, connect, and run the migrations that are ordered.
 
         Raises:
-            MigrateGraphError: it cannot work.
-            Stopped: a signal came before it could.
+            MigrateGraphError: the project cannot be loaded, or has changed, or there is no connection.
+            Stopped: a signal arrived before the worker was ready.
         """
         loaded, graph = self._load()
         streams.is_silent = False
