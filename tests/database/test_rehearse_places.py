@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -165,6 +165,84 @@ def one_1(db):
     assert done.exit_code == 0, (done.results, done.cut)
     assert facts(footprint(done, "one_1").added) == {"column first.stock.more"}
     assert list(footprint(done, "one_1").wrote) == ['"second one".beside']
+
+
+SETTINGS_OF_SESSIONS = """
+from migrate_graph import migration
+
+
+@migration
+def one_1(db):
+    db.executesql("ALTER TABLE stock ADD COLUMN more int")
+    assert db.executesql("SHOW search_path") == [('"second one", first',)]
+    assert db.executesql("SHOW timezone") == [("Asia/Tokyo",)]
+    assert db.executesql("SHOW datestyle") == [("ISO, DMY",)]
+    assert db.executesql("SELECT current_user") == [("owners",)]
+    return True
+"""
+"""Sees what a session of the application begins with."""
+
+
+@pytest.fixture
+def with_settings(
+    project: Callable[[str], RehearsalStand], postgres_server: PostgresServer
+) -> Iterator[RehearsalStand]:
+    """A project whose database sets much for the sessions of its role, and something else for all others."""
+    stand = project(SETTINGS_OF_SESSIONS)
+    database = stand.uri.rpartition("/")[2]
+    settings = {
+        "search_path": '"second one", first',
+        "timezone": "'Asia/Tokyo'",
+        "datestyle": "'ISO, DMY'",
+        "role": "owners",
+    }
+    postgres_server.execute(
+        "CREATE ROLE owners CREATEDB", "GRANT owners TO app", f"ALTER DATABASE {database} OWNER TO owners"
+    )
+    postgres_server.execute(
+        *(f"ALTER ROLE app IN DATABASE {database} SET {name} = {value}" for name, value in settings.items())
+    )
+    postgres_server.execute(
+        f"ALTER DATABASE {database} SET search_path = ''", "ALTER ROLE app SET timezone = 'Asia/Kolkata'"
+    )
+    run(
+        stand.uri,
+        "CREATE SCHEMA first",
+        'CREATE SCHEMA "second one"',
+        'CREATE TABLE "second one".stock (a int)',
+        LEDGER,
+    )
+    run(stand.uri, "CREATE TABLE first.stock (more int)")
+    yield stand
+    postgres_server.execute("ALTER ROLE app RESET timezone")
+    postgres_server.drop_database(database)
+    postgres_server.execute("DROP ROLE owners")
+
+
+@pytest.mark.usefixtures("with_programs", "may_create_databases")
+def test_sessions_of_a_copy_begin_with_what_the_database_sets_for_the_role(with_settings: RehearsalStand) -> None:
+    """ALTER ROLE … IN DATABASE … SET search_path: without it, a migration finds no table, or that of another schema."""
+    done = with_settings.rehearse("clone")
+    assert done.exit_code == 0, (done.results, done.cut)
+    assert not done.remarks
+    assert facts(footprint(done, "one_1").added) == {'column "second one".stock.more'}
+
+
+@pytest.mark.usefixtures("with_programs")
+def test_a_server_of_copies_is_told_what_the_role_has_everywhere(
+    project: Callable[[str], RehearsalStand], own_postgres: PostgresServer, postgres_server: PostgresServer
+) -> None:
+    own_postgres.execute("ALTER ROLE app CREATEDB", "ALTER ROLE app SET search_path = nowhere")
+    stand = project(ONE)
+    stand.settings["MIGRATE_REHEARSE_ON"] = own_postgres.app_uri("postgres")
+    postgres_server.execute("ALTER ROLE app SET search_path = first, public")
+    try:
+        run(stand.uri, "CREATE SCHEMA first", "CREATE TABLE first.stock (id int, qty int)", LEDGER)
+        done = stand.rehearse("clone")
+    finally:
+        postgres_server.execute("ALTER ROLE app RESET search_path")
+    assert done.exit_code == 0, (done.results, done.cut)
+    assert facts(footprint(done, "one_1").changed) == {"column first.stock.qty"}
 
 
 # -- what all databases of a server share ---------------------------------------------------------------------------------------

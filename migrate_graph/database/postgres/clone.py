@@ -50,11 +50,19 @@ _LOCALE = (
     "WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()"
 )
 
-_OWN_SETTINGS = (
-    "SELECT pg_catalog.unnest(s.setconfig) FROM pg_catalog.pg_db_role_setting s WHERE s.setrole OPERATOR(pg_catalog.=) 0 "
-    "AND s.setdatabase OPERATOR(pg_catalog.=) (SELECT d.oid FROM pg_catalog.pg_database d "
-    "WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())"
+# Settings of the original for all its sessions, and for those of our role, which win; {everywhere}: also what its server sets in all databases.
+_SETTINGS = (
+    "SELECT s.setrole OPERATOR(pg_catalog.<>) 0, pg_catalog.unnest(s.setconfig) FROM pg_catalog.pg_db_role_setting s "
+    "WHERE (s.setrole OPERATOR(pg_catalog.=) 0 OR s.setrole OPERATOR(pg_catalog.=) (SELECT r.oid FROM pg_catalog.pg_roles r "
+    "WHERE r.rolname OPERATOR(pg_catalog.=) session_user)) AND (s.setdatabase OPERATOR(pg_catalog.=) (SELECT d.oid FROM "
+    "pg_catalog.pg_database d WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()) "
+    "OR {everywhere} AND s.setdatabase OPERATOR(pg_catalog.=) 0) ORDER BY s.setrole, s.setdatabase"
 )
+
+_OF_QUOTED_NAMES = frozenset(
+    {"search_path", "temp_tablespaces", "session_preload_libraries", "local_preload_libraries"}
+)
+"""Settings that are lists of names, each quoted by itself."""
 
 _TABLES = (
     "SELECT pg_catalog.format('%I.%I', n.nspname, c.relname), (SELECT pg_catalog.string_agg(pg_catalog.quote_ident(a.attname), ', ' "
@@ -355,14 +363,22 @@ class _Filling(Struct):
                 self.failed.append(f"REFRESH MATERIALIZED VIEW {name}: {first_line(error)}")
 
     def _copy_settings(self, connection: Any) -> None:
-        """Copy what the database sets for its sessions."""
-        for (setting,) in self.original.ask(_OWN_SETTINGS):
+        """Copy what sessions of the original begin with: a role alters its own settings only as itself."""
+        database = quote_identifier(connection.info.dbname)
+        everywhere = "true" if self.cloning.server else "false"
+        for is_of_role, setting in self.original.ask(_SETTINGS.format(everywhere=everywhere)):
             name, _, value = setting.partition("=")
-            spelled = value if name == "search_path" else quote_literal(value)
+            whose = f"ROLE SESSION_USER IN DATABASE {database}" if is_of_role else f"DATABASE {database}"
+            prepared = [("role", "none")] if is_of_role else []
+            spelled = f"= {quote_literal(value)}"
+            if name in _OF_QUOTED_NAMES:
+                prepared.append((name, value))
+                spelled = "FROM CURRENT"
+            sets = "".join(f"SELECT pg_catalog.set_config('{of}', {quote_literal(to)}, true); " for of, to in prepared)
             try:
-                send(connection, f"ALTER DATABASE {quote_identifier(connection.info.dbname)} SET {name} = {spelled}")
+                send(connection, f"{sets}ALTER {whose} SET {name} {spelled}")
             except psycopg2.Error as error:
-                self.failed.append(f"ALTER DATABASE SET {name}: {first_line(error)}")
+                self.failed.append(f"ALTER {whose.partition(' ')[0]} SET {name}: {first_line(error)}")
 
 
 def _count(connection: Any, statement: str) -> int:

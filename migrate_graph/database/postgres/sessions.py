@@ -76,6 +76,7 @@ class Sessions:
         pooled: a pooler in transaction mode stands in between, so that a session's settings belong to whoever comes next.
         pids: of the server processes of all sessions that were opened.
         place: the search_path that the settings, or else the role, ask for, as the server writes it.
+        is_watched: what migrations do is read in their own sessions, too, and names in it are compared with what we read in ours.
         patience: waits where a call may block.
     """
 
@@ -87,6 +88,7 @@ class Sessions:
         self.pooled = False
         self.pids: set[int] = set()
         self.place = ""
+        self.is_watched = False
         self.patience = Patience(limit=max(settings.connect_wait, 5.0), look=self._what_for)
         self._is_direct: bool | None = None
         self._checks_clients: bool | None = None
@@ -311,6 +313,8 @@ class Sessions:
         if version >= 170000:
             settings.append(("transaction_timeout", "0"))
         patience = self._settings.lock_timeout
+        if ours or self.is_watched:
+            settings.append(("quote_all_identifiers", "off"))
         if ours:
             settings.append(("search_path", ""))
             settings.append(("lock_timeout", _milliseconds(patience or _KEEPER_LOCK_TIMEOUT)))

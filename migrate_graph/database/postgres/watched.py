@@ -138,6 +138,7 @@ class WatchedBackend(PostgresBackend):
 
     def __init__(self, settings: Settings, watching: Watching) -> None:
         super().__init__(settings, writing=True)
+        self._sessions.is_watched = True
         self.footprints: dict[str, Footprint] = {}
         self.ended = ""
         self._watching = watching
