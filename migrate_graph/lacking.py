@@ -1,4 +1,4 @@
-"""What the machine has no more of, where an exception says so: memory, threads, open files, room on a disk."""
+"""Recognise exceptions that say that the machine has run out of memory, threads, open files or disk space."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _BY_NUMBER = {
 }
 
 _NO_THREAD = "start new thread"
-"""Python's words, in every language."""
+"""A part of Python's message, which is the same in every language."""
 
 
 def lacking(error: BaseException) -> NoRoom | None:
-    """Return what the machine has no more of, where that is what an exception says; None for every other one."""
+    """Return a `NoRoom` for an exception that says that the machine has run out of something; None for every other exception."""
     if isinstance(error, NoRoom):
         return error
     if isinstance(error, MemoryError):
@@ -36,12 +36,12 @@ def lacking(error: BaseException) -> NoRoom | None:
         what, hint = _BY_NUMBER[error.errno]
         where = f": {error.filename}" if isinstance(error.filename, str) and error.filename else ""
         return NoRoom(f"{what}{where}", hint=hint)
-    # Of libraries, which start threads themselves.
+    # Libraries that start threads themselves raise Python's own error.
     return no_thread(error) if isinstance(error, RuntimeError) and _NO_THREAD in str(error) else None
 
 
 def no_thread(error: RuntimeError) -> NoRoom:
-    """Return the error that no thread can be started, as Python has said it."""
+    """Return the `NoRoom` for Python's error that no thread can be started."""
     return NoRoom(
         f"no thread can be started: {error}", hint="raise the limits on memory and on threads (ulimit -v, ulimit -u)"
     )

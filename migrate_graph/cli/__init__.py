@@ -22,12 +22,12 @@ def main(words: Sequence[str] | None = None, *, environ: MutableMapping[str, str
 
     Args:
         words: what was typed after the program's name; None for `sys.argv`.
-        environ: the environment; None for that of the process.
+        environ: the environment variables; None for those of the process.
 
     Returns:
-        What the process ends with.
+        The exit code.
     """
-    # Importing makes objects that all stay: to look through them every 700 took 7 % of a command.
+    # Imports create many objects that live to the end. The default, a garbage collection for every 700, took 7 % of a command's time.
     gc.set_threshold(50_000)
     typed = list(sys.argv[1:] if words is None else words)
     surroundings = os.environ if environ is None else environ  # noqa: TID251 - the edge: here the process ends
@@ -43,10 +43,10 @@ def main(words: Sequence[str] | None = None, *, environ: MutableMapping[str, str
 
 
 def _run_whole(session: Session, typed: list[str], *, goes_on: bool) -> int:
-    """Run one command, and write what the streams still hold."""
+    """Run one command, and flush the output streams."""
     try:
         code = run(session, typed, goes_on=goes_on)
-    except BrokenPipeError:  # the reader of stdout has gone (`migrate plan | head`)
+    except BrokenPipeError:  # the reader of stdout has closed it (`migrate plan | head`)
         return ExitCode.SIGNAL + 13
     else:
         return code
@@ -55,12 +55,13 @@ def _run_whole(session: Session, typed: list[str], *, goes_on: bool) -> int:
 
 
 def run(session: Session, typed: list[str], *, goes_on: bool = True) -> int:
-    """Run one command in a session; every error becomes a message and an exit code.
+    """Run one command in a session; turn every error into a message and an exit code.
 
     Args:
-        session: the console and where it works.
-        typed: what follows the program's name.
-        goes_on: the process goes on after it; else stdout stays closed to what prints while the process ends.
+        session: the console and the environment of the call.
+        typed: the words after the program's name.
+        goes_on: whether the process goes on after the command; then stdout and stderr are restored. Otherwise user code that prints
+            while the process ends must not reach stdout.
     """
     try:
         code = _invoke(session, typed)
@@ -71,7 +72,7 @@ def run(session: Session, typed: list[str], *, goes_on: bool = True) -> int:
         return _show_error(session, Stopped("stopped", signal=2))
     except BrokenPipeError:
         raise
-    except Exception as error:  # noqa: BLE001 - a fault of ours, for example: one clear line instead of a traceback
+    except Exception as error:  # noqa: BLE001 - a bug of migrate_graph, for example, becomes one clear line instead of a traceback
         return _show_error(session, _explained(error), cause=error)
     else:
         return code
@@ -88,12 +89,12 @@ def _invoke(session: Session, typed: list[str]) -> int:
     session.json = wants_json(typed)
     group = program()
     if "_MIGRATE_COMPLETE" in session.environ:
-        group.main(prog_name="migrate")  # the shell asks for completions; typer answers and leaves
+        group.main(prog_name="migrate")  # the shell asks for completions; typer answers and ends the process
     words = arranged(typed, group.names())
     session.is_bare = words.count("apply") > typed.count("apply")
     session.streams = session.json and "apply" in words and "--dry-run" not in words
     try:
-        # Not `group.main`: it has its own ideas of interrupts, closed pipes and exit codes.
+        # Not `group.main`: it handles interrupts, closed pipes and exit codes differently.
         with group.make_context("migrate", words, obj=session) as context:
             group.invoke(context)
     except Exit as done:
@@ -104,7 +105,7 @@ def _invoke(session: Session, typed: list[str]) -> int:
 
 
 def _usage_error(fault: Exception) -> UsageError:
-    """Return typer's complaint in the form of ours."""
+    """Return typer's error about the command line as a `UsageError`, with a hint."""
     context = getattr(fault, "ctx", None)
     command = context.command_path if context is not None else "migrate"
     near = getattr(fault, "possibilities", None)
@@ -117,7 +118,7 @@ def _usage_error(fault: Exception) -> UsageError:
 
 
 def _show_error(session: Session, error: MigrateGraphError, *, cause: BaseException | None = None) -> int:
-    """Show what went wrong: as text, or as JSON where that was asked for."""
+    """Show an error as text, and also as JSON if JSON was asked for; return the exit code."""
     console, code = session.console, int(error.exit_code)
     if session.debug:
         console.tell("".join(traceback.format_exception(cause or error)).rstrip())
@@ -154,14 +155,14 @@ def _show_json_error(session: Session, error: MigrateGraphError) -> None:
 
 
 def _explained(error: Exception) -> MigrateGraphError:
-    """Return an exception that nobody has raised on purpose as one that says what to do."""
+    """Return an unexpected exception as a `MigrateGraphError` that says what to do."""
     from migrate_graph.lacking import lacking
 
     return lacking(error) or (_refused(error) if isinstance(error, OSError) else _fault(error))
 
 
 def _refused(error: OSError) -> MigrateGraphError:
-    """Return what the system would not do, as an error that is no fault of ours."""
+    """Return an error of the operating system as a `MigrateGraphError`: the environment is at fault, not migrate_graph."""
     words = filter(None, (error.strerror or str(error) or type(error).__name__, error.filename and str(error.filename)))
     return MigrateGraphError(
         f"the system refuses what this needs: {': '.join(words)}",
@@ -170,12 +171,12 @@ def _refused(error: OSError) -> MigrateGraphError:
 
 
 def _fault(error: Exception) -> MigrateGraphError:
-    """Return a fault of ours as one clear line."""
+    """Return the error for a bug in migrate_graph, with its place, in one line."""
     frame = error.__traceback__
     while frame is not None and frame.tb_next is not None:
         frame = frame.tb_next
     place = f" ({frame.tb_frame.f_code.co_filename}:{frame.tb_lineno})" if frame is not None else ""
     hint = "this is a fault of migrate_graph: run the command again with --debug and report what it says"
     fault = MigrateGraphError(f"{type(error).__name__}: {error}{place}", hint=hint)
-    fault.exit_code = ExitCode.FAULT  # type: ignore[misc] # by instance: no class is raised for it on purpose
+    fault.exit_code = ExitCode.FAULT  # type: ignore[misc] # set on the instance: no class has this exit code
     return fault

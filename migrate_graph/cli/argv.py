@@ -1,4 +1,4 @@
-"""The command line as it was typed, brought into the form `[GLOBAL OPTIONS] COMMAND …`."""
+"""Bring the typed command line into the form `[GLOBAL OPTIONS] COMMAND …`, and explain words of other tools."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _BACK = (
 
 _EMPTY = ("nothing empties a database: drop it yourself, then migrate apply, or migrate restore from a backup",)
 
-# Words of other tools (Alembic, Django, Flyway, Rails, sqitch, dbmate), each with what it is called here: the first of several
-# whose command there is.
+# Commands of other tools (Alembic, Django, Flyway, Rails, sqitch, dbmate), each with the advice what to type here. If there are several
+# pieces of advice, the first one whose command exists is used.
 _BROUGHT: dict[str, tuple[str, ...]] = {
     "history": (_HISTORY,),
     "current": ("migrate status tells what is applied, migrate log when",),
@@ -122,11 +122,11 @@ _OPTIONS: dict[str, str] = {
     "--verbose": "migrate apply --output plain tells every step; --debug shows tracebacks",
     "--verbosity": "migrate apply --output plain tells every step; --debug shows tracebacks",
 }
-"""Options of other tools, each with what does that here; an option of ours of that name is never asked for here."""
+"""Options of other tools, each with the advice what to type here. It is used only if the command has no option of that name itself."""
 
 
 def meant_by(option: str) -> str:
-    """Return what an unknown option is called here; empty when it is none of another tool.
+    """Return what to type instead of an unknown option; empty if no other tool has such an option.
 
     Args:
         option: as it was typed.
@@ -135,7 +135,7 @@ def meant_by(option: str) -> str:
 
 
 def _brought(word: str, commands: Collection[str]) -> str:
-    """Return what a word of another tool is called here; empty when it is none."""
+    """Return what to type instead of a command of another tool; empty if no other tool has such a command."""
     for advice in _BROUGHT.get(word.lower(), ()):
         named = advice.removeprefix("migrate ").split()[0]
         if not advice.startswith("migrate ") or named in commands or named.startswith("-"):
@@ -144,9 +144,10 @@ def _brought(word: str, commands: Collection[str]) -> str:
 
 
 def arranged(words: Sequence[str], commands: Collection[str]) -> list[str]:
-    """Return the words with global options first, and which command is meant.
+    """Return the words with global options first, then the command, then the rest.
 
-    edwh-migrate had no commands: `migrate`, `migrate PATH` and `migrate -l` keep their meaning.
+    The command is inserted where none was typed: edwh-migrate had no commands, and `migrate`, `migrate PATH` and `migrate -l` keep their
+    meaning.
 
     Args:
         words: what was typed after the program's name.
@@ -173,14 +174,14 @@ def arranged(words: Sequence[str], commands: Collection[str]) -> list[str]:
 
 
 def wants_json(words: Sequence[str]) -> bool:
-    """Return whether stdout is asked for as JSON, in any of the spellings; also where the rest of the line is wrong."""
+    """Return whether JSON on stdout was asked for, in any spelling; also if the rest of the command line is wrong."""
     options = list(takewhile(lambda word: word != "--", words))
     pairs = {f"{option}={value}" for option, value in pairwise(options)}
     return bool({"--json", "--format=json", "--output=json"} & {*options, *pairs})
 
 
 def _apart(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Take the global options out, wherever they stand before `--`."""
+    """Return the global options, wherever they stand before `--`, and the other words."""
     ahead: list[str] = []
     rest: list[str] = []
     waiting = list(words)
@@ -203,5 +204,5 @@ def _is_path(word: str) -> bool:
 
 
 def _is_project(word: str) -> bool:
-    """Return whether a word that another tool has as a command is the name of a project here."""
+    """Return whether a word, which is also a command of another tool, names a migrations file or its directory here."""
     return Path(word).is_file() or (Path(word) / "migrations.py").is_file()

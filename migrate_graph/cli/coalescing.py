@@ -1,4 +1,4 @@
-"""What `migrate plan --coalesce` says: which steps share a transaction, and for which views."""
+"""The output of `migrate plan --coalesce`: which steps share a transaction, and for which views."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 
 def segments_text(segments: Sequence[Segment], plan: Plan, style: TextStyle, *, is_rehearsed: bool) -> Iterator[str]:
-    """Yield which steps share a transaction.
+    """Yield lines that say which steps share a transaction.
 
     Args:
-        segments: of the plan.
-        plan: what runs.
-        style: how it is written.
-        is_rehearsed: views that are in the way of statements are known.
+        segments: the groups of steps that share a transaction.
+        plan: the whole plan.
+        style: how text is written.
+        is_rehearsed: whether a rehearsal has shown which views are in the way of statements.
     """
     if not segments:
         yield from style.lines("together: no two steps in a row need the same views", indent=4)
@@ -36,5 +36,5 @@ def segments_text(segments: Sequence[Segment], plan: Plan, style: TextStyle, *, 
 
 
 def segments_document(segments: Sequence[Segment]) -> list[dict[str, Any]]:
-    """Return the same as values."""
+    """Return the same for JSON."""
     return [{"steps": list(each.names), "views": list(each.views)} for each in segments]

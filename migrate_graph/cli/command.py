@@ -20,7 +20,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class Section(StrEnum):
-    """The parts of the help, in their order; within one, commands stand by name."""
+    """The sections of the help, in their order; inside a section, commands are sorted by name."""
 
     DAILY = "Every day"
     LOOK = "Look closer"
@@ -29,15 +29,15 @@ class Section(StrEnum):
 
 
 Typed: TypeAlias = Mapping[str, Sequence[str]]
-"""The options that were typed, in each of their spellings, with their values."""
+"""The options that were typed, each under all its spellings (`-o`, `--output`), with their values."""
 
 
 class Condition(Struct, frozen=True):
-    """Something about the options that were typed.
+    """A condition about the options that were typed.
 
     Attributes:
-        words: what it is called in a message, as it can be typed.
-        holds: whether it is so.
+        words: its name in messages, as it can be typed.
+        holds: called with the typed options; returns whether the condition is true.
     """
 
     words: str
@@ -49,14 +49,14 @@ ATOMIC = Condition("--atomic", lambda typed: "True" in typed.get("--atomic", ())
 
 
 class Together(Struct, frozen=True):
-    """An option that does something only beside others, or nothing beside others.
+    """A rule about one option: which other options it needs, and which it excludes.
 
-    Options and conditions are told as they are typed: `--hops`, `--group=module`.
+    Options are written as they are typed: `--hops`, `--group=module`.
 
     Attributes:
-        option: the one it is about.
-        needs: without one of these it does nothing.
-        excludes: beside any of these it does nothing.
+        option: the option that the rule is about.
+        needs: without at least one of these, the option does nothing.
+        excludes: together with any of these, the option does nothing.
     """
 
     option: str
@@ -64,10 +64,10 @@ class Together(Struct, frozen=True):
     excludes: tuple[str | Condition, ...] = ()
 
     def require(self, typed: Typed) -> None:
-        """Raise when the option does nothing.
+        """Raise if the option was typed but does nothing.
 
         Raises:
-            UsageError: with what to add or to leave out.
+            UsageError: says what to add or to leave out.
         """
         if not _condition(self.option).holds(typed):
             return
@@ -92,19 +92,19 @@ def _condition(told: str | Condition) -> Condition:
 
 
 class ConvertsWhatIsTyped:
-    """A command or group that converts no value which nobody typed: to convert one, typer imports pydantic."""
+    """A command or group that converts only typed values, not defaults: typer would import pydantic for the conversion."""
 
     def get_params(self, ctx: Any) -> list[Any]:
-        """Return the parameters, with that of `--help`."""
-        parameters: list[Any] = super().get_params(ctx)  # type: ignore[misc] # of the command that this is mixed into
+        """Return the parameters, including `--help`."""
+        parameters: list[Any] = super().get_params(ctx)  # type: ignore[misc] # a method of the class that this is mixed into
         for parameter in parameters:
             if not parameter.required and "process_value" not in vars(parameter):
                 parameter.process_value = partial(_value_of, parameter, parameter.process_value)
         return parameters
 
     def get_help_option(self, ctx: Any) -> Any:
-        """Return the parameter of `--help`; the text goes out as every result does, which can be lost."""
-        option = super().get_help_option(ctx)  # type: ignore[misc] # of the command that this is mixed into
+        """Return the parameter `--help`; its text is written through the console, like every result."""
+        option = super().get_help_option(ctx)  # type: ignore[misc] # a method of the class that this is mixed into
         if option is not None:
             option.callback = _show_help
         return option
@@ -126,12 +126,12 @@ def _value_of(parameter: Any, convert: Callable[[Any, Any], Any], ctx: Any, valu
 
 
 class CheckedCommand(ConvertsWhatIsTyped, TyperCommand):
-    """A command that refuses options which do nothing beside each other."""
+    """A command that refuses options that have no effect together."""
 
     together: tuple[Together, ...] = ()
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command, when every option that was typed does something."""
+        """Check the rules about options, then run the command."""
         typed = {
             option: _values(ctx.params[parameter.name])
             for parameter in self.params
@@ -157,7 +157,7 @@ class Declaration(Struct, frozen=True):
 
     Attributes:
         section: of the help.
-        info: what typer makes a command of.
+        info: typer's description of the command.
         together: which options need or exclude which.
     """
 
@@ -171,11 +171,11 @@ DECLARED: dict[str, Declaration] = {}
 
 
 def command(section: Section, *examples: str, together: tuple[Together, ...] = ()) -> Callable[[Function], Function]:
-    """Declare the command of a file; its name is the file's.
+    """Declare the function of a file as a command; the command has the name of the file.
 
     Args:
-        section: where the help lists it.
-        examples: what the end of its help shows.
+        section: of the help.
+        examples: command lines for the end of its help.
         together: which of its options need or exclude which.
     """
 
@@ -190,10 +190,10 @@ def command(section: Section, *examples: str, together: tuple[Together, ...] = (
 
 
 def declared_in(module: str) -> Declaration:
-    """Return what the file of a module declares.
+    """Return the command that a module declares.
 
     Raises:
-        UsageError: it declares no command.
+        UsageError: the module declares no command.
     """
     if module not in DECLARED:
         raise UsageError(
@@ -204,7 +204,7 @@ def declared_in(module: str) -> Declaration:
 
 
 def session_of(context: typer.Context) -> Session:
-    """Return the session that `main` opened."""
+    """Return the session that `main` has put into typer's context."""
     session = context.find_root().obj
     assert isinstance(session, Session)  # noqa: S101 - main put it there
     return session

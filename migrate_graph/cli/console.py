@@ -1,4 +1,4 @@
-"""The only file that prints: two streams, colour, redaction, and text that is safe on a terminal."""
+"""The only file that prints: results on stdout, messages on stderr, with colours, without secrets and control characters."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _STYLES = {
 
 _DRAWN = "│├╯✓▶✗⊘↻○…━"
 
-# What the texts draw with, for streams that cannot encode it (LANG=C in cron and containers).
+# Replacements for the drawing characters, for streams that cannot encode them (LANG=C in cron and containers).
 _ASCII = str.maketrans(
     {
         "·": "-",
@@ -61,14 +61,14 @@ _ASCII = str.maketrans(
 
 @cache
 def _signs() -> dict[int, str]:
-    """Return what stands for what: the signs of states are those of the one table that pictures use too."""
+    """Return the replacements for characters that cannot be encoded, with those for the signs of states."""
     from migrate_graph.core.states import WORDINGS
 
     return _ASCII | {ord(each.glyph): each.ascii for each in WORDINGS.values()}
 
 
 class Color(StrEnum):
-    """When to colour."""
+    """When to use colours."""
 
     AUTO = "auto"
     ALWAYS = "always"
@@ -76,14 +76,14 @@ class Color(StrEnum):
 
 
 def painted(text: str, style: str) -> str:
-    """Return the text with the terminal's codes for a style around it."""
+    """Return a text between the terminal's escape codes for a style."""
     return f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if text else text
 
 
 def wants_color(choice: Color, environ: Mapping[str, str], *, terminal: bool) -> bool:
-    """Decide whether to colour: `--color` > NO_COLOR > FORCE_COLOR > being a terminal.
+    """Return whether to use colours. The first of these decides: `--color`, NO_COLOR, FORCE_COLOR, whether it is a terminal.
 
-    NO_COLOR wins over FORCE_COLOR because it is the accessibility switch.
+    NO_COLOR wins over FORCE_COLOR, since people need it for accessibility.
     """
     if choice is not Color.AUTO:
         return choice is Color.ALWAYS
@@ -95,12 +95,13 @@ def wants_color(choice: Color, environ: Mapping[str, str], *, terminal: bool) ->
 
 
 class TextStyle(Struct, frozen=True):
-    """How text is written for those who read it there.
+    """How text is written to a stream.
 
     Attributes:
-        paint: gives a text in a style.
-        width: columns of the terminal; None where nobody looks at columns (a pipe, a file).
-        ascii_only: nothing else can be shown there; single signs are replaced as they are printed, drawings are made for it.
+        paint: returns a text in a style.
+        width: columns of the terminal; None for a pipe or a file.
+        ascii_only: whether the stream can show only ASCII. Single characters are replaced when they are printed; drawings are made with
+            ASCII characters from the beginning.
     """
 
     paint: Paint
@@ -108,19 +109,19 @@ class TextStyle(Struct, frozen=True):
     ascii_only: bool = False
 
     def lines(self, text: str, *, head: str = "", indent: int | None = None, tone: str = "") -> list[str]:
-        """Return a text behind a head, broken between words.
+        """Return the lines of a text that follows a heading on the same line, broken between words.
 
         Args:
             text: on one line.
-            head: painted as it is to be seen.
-            indent: of further lines; None for where the text begins.
-            tone: of the text.
+            head: the heading; it may contain colours.
+            indent: of the further lines; None for the column where the text begins.
+            tone: the style of the text.
         """
         paint = (lambda line: self.paint(line, tone)) if tone else str
         return behind(head, text, self.width, indent=indent, paint=paint)
 
     def mark(self, state: State) -> str:
-        """Return the sign of a state, from the one table of signs."""
+        """Return the sign of a state, in its colour."""
         from migrate_graph.core.states import WORDINGS
 
         wording = WORDINGS[state]
@@ -128,14 +129,14 @@ class TextStyle(Struct, frozen=True):
 
 
 IN_A_FILE = TextStyle(plain)
-"""Of what nobody reads on a terminal."""
+"""The style of text in a file."""
 
 
 class Console:
-    """Where everything goes out: results to stdout, progress and errors to stderr.
+    """Writes everything: results to stdout, progress and errors to stderr.
 
     Attributes:
-        secrets: passwords that no text may carry; set as soon as the settings are known.
+        secrets: passwords to mask in every text; set as soon as the settings are known.
     """
 
     def __init__(
@@ -153,9 +154,9 @@ class Console:
         self.recolor(color)
 
     def take_stdout(self) -> None:
-        """Keep stdout for results: from here on descriptor 1 leads to stderr, where user code and its child processes print.
+        """Keep stdout for results: redirect descriptor 1 to stderr, so that prints of user code and its child processes go there.
 
-        Where somebody captures `sys.stdout` there is nothing to protect, and nothing is changed.
+        If `sys.stdout` is captured (by a test, for example), nothing is changed.
         """
         with suppress(OSError, ValueError, AttributeError):
             if self.out is sys.stdout and self.out.fileno() == 1:
@@ -163,11 +164,11 @@ class Console:
                 _open_what_is_closed()
                 kept = os.dup(1)
                 self.out = open(kept, "w", encoding=self.out.encoding, errors=self.out.errors)  # noqa: PTH123, SIM115 - a descriptor
-                forks.hide(self.out)  # who reads our results waits for all who could write them, a forked child too
+                forks.hide(self.out)  # otherwise the reader of stdout would wait for a forked child too
                 os.dup2(2, 1)
 
     def return_stdout(self) -> None:
-        """Lead descriptor 1 back to stdout, for a program that goes on after a command."""
+        """Undo `take_stdout`, for a program that goes on after a command."""
         if self.out is not sys.stdout and sys.stdout is not None and not isinstance(self.out, NullStream):
             flush_at_exit(sys.stdout, self.out)
             with suppress(OSError, ValueError):
@@ -176,24 +177,24 @@ class Console:
                 self.out = sys.stdout
 
     def take_stderr(self) -> None:
-        """Mask secrets in what user code writes to `sys.stderr` too: warnings, logging, prints while a file is loaded."""
+        """Mask secrets also in text that user code writes to `sys.stderr`: warnings, logging, prints while a file is loaded."""
         if sys.stderr is self.err:
             sys.stderr = MaskedStream(self.err, lambda text: redact(text, *self.secrets))
 
     def return_stderr(self) -> None:
-        """Restore `sys.stderr`."""
+        """Undo `take_stderr`."""
         if isinstance(sys.stderr, MaskedStream):
             sys.stderr.flush()
             sys.stderr = self.err
 
     def recolor(self, color: Color) -> None:
-        """Set the choice of colour, as soon as the command line has told it."""
+        """Set whether to use colours; called when the command line is parsed."""
         colors = (wants_color(color, self.environ, terminal=stream.isatty()) for stream in (self.out, self.err))
         self.paint_out, self.paint_err = (painted if wanted else plain for wanted in colors)
 
     @property
     def interactive(self) -> bool:
-        """Whether progress may be redrawn in place: stderr is a terminal that can, and nobody records it."""
+        """Whether progress may be redrawn in place: stderr is a capable terminal, and the program does not run in CI."""
         return self.err.isatty() and self.environ.get("TERM") != "dumb" and not self.environ.get("CI")
 
     @property
@@ -203,7 +204,7 @@ class Console:
 
     @property
     def width(self) -> int | None:
-        """How many columns a result has; None where nobody looks at columns (a pipe, a file)."""
+        """The columns of the terminal on stdout; None for a pipe or a file."""
         return get_terminal_size().columns if self.out.isatty() else None
 
     @property
@@ -222,7 +223,7 @@ class Console:
             _write(self.out, redact(text, *self.secrets) + "\n")
 
     def show_document(self, content: bytes) -> None:
-        """Print a finished document on stdout, byte by byte: its values were redacted before it was written."""
+        """Print a finished document on stdout unchanged: its values were redacted before."""
         with self._delivering():
             self.out.flush()
             self.out.buffer.write(content)
@@ -235,17 +236,17 @@ class Console:
             self.out.flush()
 
     def flush(self) -> None:
-        """Write what stdout still holds."""
+        """Flush stdout."""
         with self._delivering(), suppress(ValueError):  # user code has closed it
             self.out.flush()
 
     @contextmanager
     def _delivering(self) -> Iterator[None]:
-        """While inside, stdout is written to: a result that cannot be is lost, and nobody may take what is there for all of it.
+        """Turn an error while writing to stdout into `ResultLost`, so that an incomplete result is never taken for the whole one.
 
         Raises:
             ResultLost: stdout cannot be written: its disk is full, for example.
-            BrokenPipeError: the reader of stdout has gone.
+            BrokenPipeError: the reader of stdout has closed it.
         """
         try:
             yield
@@ -260,7 +261,7 @@ class Console:
             ) from error
 
     def show_event(self, document: Mapping[str, Any]) -> None:
-        """Print a line of a JSON stream on stdout, at once; as with `tell`, a reader that went away stops no migration."""
+        """Print a line of a JSON stream on stdout and flush it; as in `tell`, a closed stream does not stop a migration."""
         try:
             _write(self.out, self.json_text(document, indent=None) + "\n")
             self.out.flush()
@@ -271,7 +272,7 @@ class Console:
     def json_text(self, document: Mapping[str, Any], *, indent: int | None = 2) -> str:
         """Return a JSON document as text, without secrets."""
         if indent is not None:
-            from migrate_graph.cli.json_text import indented  # help, errors and plain text need no JSON
+            from migrate_graph.cli.json_text import indented  # imported here: help, errors and plain text need no JSON
 
             return indented(document, self.redact)
         import json
@@ -279,10 +280,10 @@ class Console:
         return json.dumps(self.redacted(document), ensure_ascii=True, default=str)
 
     def tell(self, text: str = "") -> None:
-        """Print progress or a remark on stderr, at once.
+        """Print progress or a remark on stderr, and flush it.
 
-        A reader that went away (`2>&1 | head`, a closed terminal) must not stop a migration in the middle: what cannot be
-        written is dropped.
+        A closed stream (`2>&1 | head`, a closed terminal) must not stop a migration in the middle: text that cannot be written is
+        dropped.
         """
         try:
             _write(self.err, redact(text, *self.secrets) + "\n")
@@ -292,7 +293,7 @@ class Console:
             self.err = NullStream()
 
     def tell_error(self, error: MigrateGraphError) -> None:
-        """Print what happened, where, and what to do about it."""
+        """Print an error: what happened, where, and what to do about it."""
         where = f"{self.clean(str(error.source))}: " if error.source else ""
         first, *more = error.message.splitlines() or [""]
         style = self.style_err
@@ -307,7 +308,7 @@ class Console:
                 self.tell(line)
 
     def fitting(self, text: str, stream: Any) -> str:
-        """Return a text with plain characters in place of those that a stream cannot show."""
+        """Return a text in which characters that a stream cannot encode are replaced."""
         return _fitting(text, stream)
 
     def redact(self, text: str) -> str:
@@ -315,32 +316,32 @@ class Console:
         return redact(text, *self.secrets)
 
     def redacted(self, value: Any) -> Any:
-        """Return a value whose texts carry no secrets: mappings, sequences and structs are gone through.
+        """Return a value with the secrets masked in all its texts, also inside mappings, sequences and structs.
 
-        Value by value, before a document is written: in the finished one a closing quote could go with the secret.
+        It is done value by value before a document is written: in finished JSON, masking could also remove a closing quote.
         """
         return redacted(value, self.redact)
 
 
 class NullStream:
-    """A stream that nobody reads: it was closed from the start, or its reader has gone."""
+    """Stands in for a stream that was closed from the start, or that its reader has closed."""
 
     encoding = "utf-8"
 
     @property
     def buffer(self) -> BinaryIO:
-        """The same for bytes."""
+        """A buffer for bytes that nobody reads."""
         return BytesIO()
 
     def write(self, text: str) -> int:
-        """Drop a text."""
+        """Drop a text; return its length, as streams do."""
         return len(text)
 
     def flush(self) -> None:
-        """Nothing is kept."""
+        """Do nothing: no text is kept."""
 
     def isatty(self) -> bool:
-        """Return that nobody looks."""
+        """Return False."""
         return False
 
 
@@ -364,7 +365,7 @@ def _write(stream: Any, text: str) -> None:
 
 
 def discard(stream: Any) -> None:
-    """Lead a stream to the null device, with what it still holds: Python would write that at exit, fail, and end with 120."""
+    """Redirect a stream, with its unwritten text, to the null device: otherwise Python would try to flush it at exit, and end with 120."""
     with suppress(OSError, ValueError):
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, stream.fileno())
@@ -372,9 +373,9 @@ def discard(stream: Any) -> None:
 
 
 def flush_at_exit(*streams: Any) -> None:
-    """Write what streams still hold, at the end of the process; what nobody reads any more is dropped."""
+    """Flush streams at the end of the process; text for a closed stream is dropped."""
     for stream in streams:
-        if stream is None:  # it was closed from the start
+        if stream is None:  # the descriptor was closed from the start
             continue
         try:
             stream.flush()
@@ -383,10 +384,10 @@ def flush_at_exit(*streams: Any) -> None:
 
 
 def _open_what_is_closed() -> None:
-    """Lead standard descriptors that are closed to the null device: else the next file that is opened becomes stderr."""
+    """Open the null device for standard descriptors that are closed: otherwise the next opened file would become stderr, for example."""
     for descriptor in (0, 1, 2):
         try:
             os.fstat(descriptor)
         except OSError:
-            null = os.open(os.devnull, os.O_RDWR)  # gets the lowest free number: this one, as the lower ones are open
-            os.set_inheritable(null, True)  # noqa: FBT003 - the only argument it has
+            null = os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, which is `descriptor`
+            os.set_inheritable(null, True)  # noqa: FBT003 - it takes no keyword

@@ -1,4 +1,4 @@
-"""Where a result goes: to stdout, or into a file that is written whole."""
+"""Write the result of a command: to stdout, or into a file."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 
 def style_for(session: Session, output: Path | None) -> TextStyle:
-    """Return how text is written there; nobody looks at columns in a file."""
+    """Return the style for text in a file, or on stdout if `output` is None."""
     return session.console.style if output is None else IN_A_FILE
 
 
 def deliver_lines(session: Session, lines: Iterable[str], output: Path | None = None) -> None:
-    """Write lines for people."""
+    """Write lines for people, to stdout or into a file."""
     if output is None:
         for line in lines:
             session.console.show(line)
@@ -36,12 +36,12 @@ def deliver_lines(session: Session, lines: Iterable[str], output: Path | None = 
 
 
 def deliver_json(session: Session, document: dict[str, object], output: Path | None = None) -> None:
-    """Write a JSON document."""
+    """Write a JSON document, to stdout or into a file."""
     deliver_document(session, f"{session.console.json_text(document)}\n".encode(), output)
 
 
 def deliver_document(session: Session, content: bytes, output: Path | None = None) -> None:
-    """Write a finished document; its values were redacted before.
+    """Write a finished document, to stdout or into a file; its values were redacted before.
 
     Raises:
         UsageError: the file cannot be written.
@@ -55,13 +55,13 @@ def deliver_document(session: Session, content: bytes, output: Path | None = Non
 
 
 def safe_report(session: Session, found: Assessment, report: Report, **more: Any) -> Report:
-    """Return a report without secrets, with lines of source that have none either.
+    """Return a report with the secrets masked, also in the source lines that it quotes.
 
     Args:
-        session: knows the secrets.
-        found: the project.
-        report: on it.
-        more: fields of the report that hold no secrets.
+        session: has the secrets.
+        found: the assessed project.
+        report: about that project.
+        more: further fields of the report, which contain no secrets.
     """
     redact = session.console.redact
     safe: Report = session.console.redacted(report)
@@ -77,15 +77,15 @@ def deliver_report(
     folds: bool = True,
     more: Callable[[TextStyle], Iterable[str]] = lambda _style: (),
 ) -> None:
-    """Write a report that is safe.
+    """Write a report that contains no secrets.
 
     Args:
-        session: where to.
+        session: has the console.
         report: the findings.
         name: of the format.
         output: a file; None for stdout.
         folds: see `to_text`.
-        more: what people are told below it.
+        more: yields further lines below the report; used only for the format `text`.
     """
     from migrate_graph.reports import write_report
     from migrate_graph.reports.text import to_text
@@ -99,12 +99,12 @@ def deliver_report(
 
 
 def is_stdout(output: Path) -> bool:
-    """Return whether a file is another name of stdout; our own stream leads there, descriptor 1 does not."""
+    """Return whether a file name means stdout; such a result goes to the console's stream, since descriptor 1 leads to stderr."""
     return str(output) in {"-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"}
 
 
 def is_stream(output: Path) -> bool:
-    """Return whether a file is a pipe, a device or an open descriptor: written to as it is, never replaced."""
+    """Return whether a file is a pipe, a device or an open descriptor, which is written to but never replaced."""
     if is_stdout(output) or str(output).startswith(("/dev/stderr", "/dev/fd/", "/proc/self/fd/")):
         return True
     try:
@@ -115,11 +115,11 @@ def is_stream(output: Path) -> bool:
 
 
 _FEW = 8
-"""Names that one line shows."""
+"""The number of names that one line shows."""
 
 
 def tell_written(session: Session, written: Written) -> None:
-    """Print which file was written, where in it, and what it declares now."""
+    """Print which file was written, at which line, and the names that were added."""
     from migrate_graph.user_files import shown_from
 
     shown = shown_from(written.path, session.root)

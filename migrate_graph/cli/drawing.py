@@ -1,4 +1,4 @@
-"""Pictures on the command line: what is drawn, in which format, and where it goes."""
+"""Draw pictures for commands: compose the picture, choose the format, write it to a file or to stdout."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ PICTURES = [name for name in FORMATS if name not in {"text", "json", "markdown"}
 
 
 def _drawn_as(words: str, formats: Iterable[str], *, beside: bool = True) -> Condition:
-    """Return whether what was typed draws a picture in one of these formats.
+    """Return the condition that the typed options ask for a picture in one of some formats.
 
     Args:
-        words: what it is called.
-        formats: by name.
-        beside: one that `--graph` writes beside the answer counts.
+        words: the name of the condition in messages.
+        formats: the names of the formats.
+        beside: whether a picture that `--graph` writes in addition to the result counts.
     """
     wanted = frozenset(formats)
 
@@ -54,11 +54,22 @@ NO_LANES = _drawn_as("another format than text", [name for name in FORMATS if na
 
 
 _PIPE_WIDTH = 140
-"""Columns of a drawing that goes into a pipe or a file."""
+"""Columns of a text drawing in a pipe or a file."""
 
 
 class Drawing(Struct, frozen=True, kw_only=True):
-    """A picture that was asked for."""
+    """A picture that was asked for.
+
+    Attributes:
+        question: what the picture is about (`graph`, `plan`, `check`, `change` or `run`).
+        renderer: which program lays it out.
+        options: what is shown, and how.
+        select: selectors of the nodes to draw; empty for all.
+        exclude: selectors of the nodes to leave out.
+        run: the attempts of the run to draw.
+        took: seconds that each step took before, by name.
+        seen: the edges that `migrate verify` has seen.
+    """
 
     question: str
     renderer: Renderer = Renderer.AUTO
@@ -70,13 +81,13 @@ class Drawing(Struct, frozen=True, kw_only=True):
     seen: tuple[Edge, ...] = ()
 
     def draw(self, session: Session, found: Assessment, format_name: str) -> bytes:
-        """Return it in a format."""
+        """Return the picture in a format."""
         from migrate_graph.render import render
 
         return render(self.compose(session, found), format_name, renderer=self.renderer)
 
     def compose(self, session: Session, found: Assessment) -> Picture:
-        """Choose what is shown, in whatever format; from here on no text of it holds a secret."""
+        """Return the picture before it is written in a format; the secrets in it are masked."""
         from migrate_graph.workflow.plan import picture_of
 
         project, database = found.project, found.reading.database
@@ -92,7 +103,7 @@ class Drawing(Struct, frozen=True, kw_only=True):
         return redacted_picture(picture, session.console.redact)
 
     def write(self, session: Session, found: Assessment, file: Path, format_name: str | None = None) -> None:
-        """Draw it into a file."""
+        """Write the picture into a file; without a format, the file's suffix decides."""
         chosen = format_name or format_of(file)
         deliver_document(session, self.draw(session, found, chosen), file)
         if not is_stream(file):
@@ -101,7 +112,7 @@ class Drawing(Struct, frozen=True, kw_only=True):
     def show(
         self, session: Session, found: Assessment, format_name: str, output: Path | None, *, ascii_only: bool = False
     ) -> None:
-        """Write it to stdout, or into a file that need not have the format's suffix."""
+        """Write the picture to stdout, or into a file with any suffix."""
         if format_name == "text":
             deliver_lines(session, self._lanes(session, found, output, ascii_only=ascii_only), output)
             return
@@ -111,7 +122,7 @@ class Drawing(Struct, frozen=True, kw_only=True):
         deliver_document(session, self.draw(session, found, format_name), output)
 
     def _lanes(self, session: Session, found: Assessment, output: Path | None, *, ascii_only: bool) -> Iterator[str]:
-        """Yield it as lanes, as wide as the terminal and in its colours."""
+        """Yield the lines of the picture as text, fitted to the width and the colours of the terminal."""
         from migrate_graph.core.states import WORDINGS
         from migrate_graph.render.formats.lanes import to_lines
 
@@ -122,13 +133,23 @@ class Drawing(Struct, frozen=True, kw_only=True):
 
 
 def format_told_by(output: Path | None) -> str:
-    """Return the format that a file's suffix means; text for any other file, and without one."""
+    """Return the format for a file's suffix; text for other suffixes, and without a file."""
     suffix = output.suffix.lower() if output is not None else ""
     return next((name for name, each in FORMATS.items() if suffix in each.suffixes), "text")
 
 
 def require_format(chosen: str, own: set[str], graph: Path | None, output: Path | None) -> None:
-    """Refuse, before any work, a format or a file that cannot be written."""
+    """Raise, before any work is done, if a format does not exist or a picture cannot be written into a file.
+
+    Args:
+        chosen: the format that was asked for.
+        own: the formats of the command that are not pictures.
+        graph: the file of a picture that is written in addition to the result.
+        output: the file of the result.
+
+    Raises:
+        UsageError: the format is unknown, or does not go with the file.
+    """
     from migrate_graph.workflow.plan import picture_format
 
     if chosen not in own and chosen not in FORMATS:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def error_document(error: MigrateGraphError, exit_code: int) -> dict[str, Any]:
-    """Return what went wrong; with the findings when the graph is invalid."""
+    """Return an error; with the findings when the graph is invalid."""
     body: dict[str, Any] = {"error": {"message": error.message, "hint": error.hint, **place_document(error.source)}}
     if isinstance(error, InvalidGraph):
         body["findings"] = [finding_document(finding) for finding in error.findings]
@@ -23,21 +23,21 @@ def error_document(error: MigrateGraphError, exit_code: int) -> dict[str, Any]:
 
 
 def reading_document(reading: Reading) -> dict[str, Any]:
-    """Return which database was read, and why not."""
+    """Return which database was read, or a note that says why none was."""
     return {"database": reading.database or None, "note": reading.note}
 
 
 def stored_view_document(stored: StoredView) -> dict[str, Any]:
-    """Return which view of a row of the view ledger it is, and whose."""
+    """Return a row of the view ledger: the relation, its manager and the migration."""
     return fields_of(stored, "relation manager migration")
 
 
 def fact_document(fact: Fact) -> dict[str, str]:
-    """Return which part of a schema it is."""
+    """Return a part of a schema: its kind (table, column, …) and its name."""
     return fields_of(fact, "kind identity")
 
 
 def condition_document(migration: Migration) -> dict[str, Any] | None:
-    """Return what must hold when a migration has done its work; None for nothing."""
+    """Return the condition that must be true after a migration (`after=`); None if it has none."""
     after = migration.after
     return None if after is None else {"text": after.text, "sql": after.is_sql, **place_document(after.source)}

@@ -1,4 +1,4 @@
-"""JSON documents as text without secrets."""
+"""Write JSON documents as indented text without secrets."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from migrate_graph.cli.redacted import redacted
 
 
 def indented(document: Any, redact: Callable[[str], str]) -> str:
-    """Return a document as `json.dumps` writes it with an indent of two, every text in it redacted.
+    """Return a document as `json.dumps` writes it with an indent of two, with the secrets masked.
 
-    `json` writes indented documents in Python, part by part; a plan of ten thousand steps has a million parts. So what it writes on one
-    line, in C, is indented by msgspec. Each text is redacted once, however often it stands in the document.
+    With an indent, `json` writes each part in Python, which is slow; without an indent it writes in C. So the document is written on one
+    line, and msgspec indents it. Each different text is redacted once, however often it occurs.
 
     Args:
-        document: mappings, sequences, texts and numbers in each other; anything else is written as its `str`.
+        document: nested mappings, sequences, texts and numbers; anything else is written as its `str`.
         redact: masks secrets in one text.
     """
     document = redacted(document, cache(redact))
     try:
         return msgspec.json.format(json.dumps(document, default=str), indent=2)
-    except msgspec.DecodeError:  # half of a surrogate pair, or NaN, which are no JSON for everybody
+    except msgspec.DecodeError:  # a lone surrogate or NaN, which msgspec does not accept as JSON
         return json.dumps(document, default=str, indent=2)

@@ -1,4 +1,4 @@
-"""What `migrate plan --atomic` says: whether the plan can be one transaction, and what to do where it cannot."""
+"""The output of `migrate plan --atomic`: whether the plan can be one transaction, and what to do if it cannot."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def atomic_text(plan: Plan, style: TextStyle) -> Iterator[str]:
-    """Yield whether a plan can be one transaction, what is in the way, and the commands that lead around it."""
+    """Yield lines that say whether a plan can be one transaction, what prevents it, and which commands to use instead."""
     from migrate_graph.workflow.one_transaction import added_values, obstacles, told, way_around
 
     found = obstacles(plan)
@@ -40,7 +40,7 @@ def atomic_text(plan: Plan, style: TextStyle) -> Iterator[str]:
 
 
 def atomic_document(plan: Plan) -> dict[str, Any]:
-    """Return the same as values."""
+    """Return the same for JSON."""
     from migrate_graph.workflow.one_transaction import added_values, obstacles, way_around
 
     found = obstacles(plan)

@@ -1,4 +1,4 @@
-"""The words that several commands share: arguments and options, each declared once."""
+"""Arguments and options that several commands share, each declared once."""
 
 from __future__ import annotations
 

@@ -24,32 +24,32 @@ from migrate_graph.errors import UsageError
 
 Exit = typer.Exit
 
-# Typer 0.20 and later carry their own copy of click, older ones use the package: reached through what both export.
+# Typer 0.20 and later contain a copy of click, older ones use the package. This class is found in both cases.
 UsageFault: type[Exception] = typer.BadParameter.__mro__[1]
-"""What typer raises when a command line cannot be parsed."""
+"""The exception that typer raises when a command line cannot be parsed."""
 
 
 class CommandFolder(ConvertsWhatIsTyped, TyperGroup):
-    """The commands of a folder: each file is one, and is imported when it is typed; a folder is a group of its own."""
+    """The commands of a folder. Each file is a command, imported only when it is needed; a subfolder is a group of commands."""
 
     folder = commands.__name__
 
     def names(self) -> dict[str, str]:
-        """Return the names of the commands, each with its module."""
+        """Return the module of each command, by the command's name."""
         return _files_of(self.folder)
 
     def section_of(self, name: str) -> Section:
-        """Return the section of a command; that of a group is that of its first command."""
+        """Return the section of a command; a group belongs to the first section among those of its commands."""
         return _section_of(self.names()[name])
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """Return the names by section."""
+        """Return the names of the commands, sorted by section."""
         del ctx
         sections = list(Section)
         return sorted(self.names(), key=lambda name: (sections.index(self.section_of(name)), name))
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Return a command, imported now; None when there is none of this name."""
+        """Import and return a command; None when there is none of this name."""
         del ctx
         module = self.names().get(cmd_name)
         if module is not None and cmd_name not in self.commands:
@@ -57,7 +57,7 @@ class CommandFolder(ConvertsWhatIsTyped, TyperGroup):
         return self.commands.get(cmd_name)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Find the command that is typed; typer proposes the nearest of `commands`, so all must be known to it."""
+        """Find the typed command. For an unknown one all commands are imported, since typer proposes the most similar of `commands`."""
         for name in self.names() if args and args[0] not in self.names() else ():
             self.get_command(ctx, name)
         return super().resolve_command(ctx, args)
@@ -74,7 +74,7 @@ class CommandFolder(ConvertsWhatIsTyped, TyperGroup):
                     formatter.write_dl([(name.ljust(max(map(len, names))), text) for name, text in rows])
 
     def _short_help(self, name: str, limit: int) -> str:
-        """Return the first sentence about a command, whose options are not looked at for it."""
+        """Return the first sentence of a command's help, without building its options."""
         module = import_module(self.names()[name])
         text = module.__doc__ if hasattr(module, "__path__") else declared_in(module.__name__).info.callback.__doc__
         short: str = TyperCommand(name, help=cleandoc(text or "")).get_short_help_str(limit)
@@ -83,7 +83,7 @@ class CommandFolder(ConvertsWhatIsTyped, TyperGroup):
 
 @cache
 def _files_of(folder: str) -> dict[str, str]:
-    # Not `pkgutil.iter_modules`: to import it takes longer than to list a directory.
+    # Not `pkgutil.iter_modules`: its import takes longer than to list a directory.
     (directory,) = map(Path, import_module(folder).__path__)
     files = (each for each in directory.iterdir() if each.suffix == ".py" or (each / "__init__.py").is_file())
     names = sorted(each.stem for each in files if not each.stem.startswith("_"))
@@ -98,7 +98,7 @@ def _section_of(module: str) -> Section:
 
 
 def _command_of(name: str, module: str) -> Any:
-    """Import the file of a command, or make the group of a folder."""
+    """Return the command of a module, or the group of commands of a package."""
     imported = import_module(module)
     if hasattr(imported, "__path__"):
         group = type("Group", (CommandFolder,), {"folder": module})
@@ -110,9 +110,9 @@ def _command_of(name: str, module: str) -> Any:
 
 
 def _other_owner() -> str:
-    """Return another installed package that brings a script of our name; empty without one.
+    """Return the names of other installed packages that have a script named `migrate`; empty without any.
 
-    Read from the files themselves: to import what reads them would take longer than everything else here.
+    The files are read directly: the import of `importlib.metadata` would take longer than everything else here.
     """
     files = (file for folder in sys.path for file in Path(folder).glob("*.dist-info/entry_points.txt"))
     owners = {file.parent.name.partition("-")[0].replace("_", "-") for file in files if _brings_our_script(file)}
@@ -122,7 +122,7 @@ def _other_owner() -> str:
 def _brings_our_script(entry_points: Path) -> bool:
     try:
         text = entry_points.read_text(encoding="utf-8", errors="replace")
-    except OSError:  # it is being installed, or removed
+    except OSError:  # the package is being installed or removed just now
         return False
     scripts = text.partition("[console_scripts]")[2].partition("\n[")[0]
     return any(line.partition("=")[0].strip() == "migrate" for line in scripts.splitlines())
@@ -131,7 +131,7 @@ def _brings_our_script(entry_points: Path) -> bool:
 _program = typer.Typer(
     name="migrate",
     cls=CommandFolder,
-    # Plain help: rich would take 0.1 s, and cut the examples at the width of its boxes.
+    # No rich help: it would take 0.1 s, and cut the examples at the width of its boxes.
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
@@ -203,7 +203,7 @@ def program() -> Any:
 
 
 def every_command(group: Any = None, path: str = "migrate") -> Iterator[tuple[str, Any]]:
-    """Yield every command with what is typed to reach it, in the order of the help."""
+    """Yield every command with the words to type for it (`migrate views adopt`), in the order of the help."""
     group = program() if group is None else group
     for name in group.list_commands(None):
         command = group.get_command(None, name)

@@ -31,17 +31,17 @@ if TYPE_CHECKING:
     from migrate_graph.errors import MigrateGraphError
 
 HEARTBEAT = 30.0
-"""Seconds of silence after which a line says that the work goes on: CI systems kill silent jobs."""
+"""Seconds without output after which a line says that the work goes on: CI systems end jobs that print nothing."""
 
 PROGRESS_EVERY = 5.0
-"""Seconds between two lines about one kind of progress: a batched body may report it a thousand times."""
+"""The least seconds between two lines about the progress of one migration: its body may report progress a thousand times."""
 
 STREAM_VERSION = "1.2"
-"""Of the JSON lines: a minor step adds, a major step changes. Ignore what you do not know."""
+"""The version of the JSON lines: a minor version adds fields or types, a major version changes them. Readers ignore unknown ones."""
 
 
 class Progress(Protocol):
-    """An observer that is open during a run."""
+    """An observer that shows a run; it is a context manager around the run."""
 
     def __call__(self, event: Event) -> None:
         """Show an event."""
@@ -52,11 +52,11 @@ class Progress(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Leave the terminal as it was."""
+        """End the display, and leave the terminal in its normal state."""
 
 
 def progress_for(output: Output, console: Console) -> Progress:
-    """Choose how a run is shown: in place only on a terminal that nobody records."""
+    """Return the observer for an output mode; `auto` redraws in place only on an interactive terminal."""
     if output is Output.JSON:
         return JsonProgress(console)
     if output is Output.RICH or (output is Output.AUTO and console.interactive):
@@ -65,16 +65,16 @@ def progress_for(output: Output, console: Console) -> Progress:
 
 
 def show_run(session: Session, output: Output, run: Callable[[Progress], int]) -> int:
-    """Show a run while it works, and return what it returns; the last of JSON lines is the exit code.
+    """Show a run while it works, and return its exit code, which is also the last of the JSON lines.
 
     Args:
-        session: where it is shown.
-        output: how.
-        run: is given who shows it.
+        session: has the console.
+        output: how the run is shown.
+        run: called with the observer that shows the run; returns the exit code.
     """
     with progress_for(output, session.console) as progress:
         if isinstance(progress, JsonProgress):
-            session.progress = progress  # an error is its last word but one, whatever raises it
+            session.progress = progress  # an error at any place is written into this stream, before the exit code
         code = int(run(progress))
         if isinstance(progress, JsonProgress):
             progress.emit("exit", "done" if code == 0 else "not done", exit_code=code)
@@ -82,7 +82,7 @@ def show_run(session: Session, output: Output, run: Callable[[Progress], int]) -
 
 
 class JsonProgress:
-    """One JSON object a line on stdout: first the version, then every event with `seq`, `ts` and `message`."""
+    """Writes one JSON object per line to stdout: first the version, then every event with `seq`, `ts` and `message`."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -98,14 +98,14 @@ class JsonProgress:
             self.emit("version", "migrate_graph", ui=STREAM_VERSION, tool=__version__)
 
     def fail(self, error: MigrateGraphError) -> None:
-        """Write why nothing more comes: the error, and the exit code as the last line."""
+        """Write the error that ends the stream, and the exit code as the last line."""
         self._begin()
         code = int(error.exit_code)
         self.emit("error", error.message, hint=error.hint, exit_code=code)
         self.emit("exit", "not done", exit_code=code)
 
     def __exit__(self, *_: object) -> None:
-        """Nothing to put back."""
+        """Do nothing: the terminal was not changed."""
 
     def __call__(self, event: Event) -> None:
         """Write an event."""
@@ -121,7 +121,7 @@ class JsonProgress:
 
 
 def _fields(event: Event) -> dict[str, Any]:
-    """Return the fields of an event; a plan is told by its names, since its values carry functions."""
+    """Return the fields of an event for JSON; a plan is written as the names of its steps, since a plan contains functions."""
     if isinstance(event, events.RunStarted):
         steps = [step.migration.name for step in event.plan.steps]
         blocked = [each.migration.name for each in event.plan.blocked]
@@ -136,13 +136,13 @@ def _fields(event: Event) -> dict[str, Any]:
     if isinstance(event, events.RunFinished):
         return {**to_builtins(event), "succeeded": event.succeeded}
     if isinstance(event, events.Warned):
-        return {"text": event.message, "hint": event.hint}  # `message` is the sentence, here as in every line
+        return {"text": event.message, "hint": event.hint}  # in every line, the key `message` holds the whole sentence
     fields: dict[str, Any] = to_builtins(event)
     return fields
 
 
 class PlainProgress:
-    """One line per event on stderr, with the time; a sign of life while a migration takes long."""
+    """Writes one line per event to stderr, with the time, and a line from time to time while a migration runs long."""
 
     def __init__(self, console: Console, *, heartbeat: float = HEARTBEAT) -> None:
         self.console = console
@@ -176,11 +176,11 @@ class PlainProgress:
                 )
 
     def _is_news(self, event: Event) -> bool:
-        """Return whether an event is worth a line: progress of one kind only every few seconds, and its end."""
+        """Return whether an event gets a line; progress of one migration gets one every few seconds, and one at its end."""
         if isinstance(event, events.LockAcquired):
             return bool(event.waited)
         if isinstance(event, events.StepFinished) and event.result.outcome in NOT_RUN:
-            return False  # the summary tells what did not run, in a line or two
+            return False  # the summary lists those that did not run
         if not isinstance(event, events.StepProgress | events.RestoreProgress):
             return True
         now = time.monotonic()
@@ -217,38 +217,38 @@ class PlainProgress:
 
 
 class _Running(Struct):
-    """Something that runs.
+    """A migration or a restore that runs now.
 
     Attributes:
-        what: it is.
-        since: when it began.
-        waiting: for what, to be put behind it.
+        what: its name in the line that says that it is still running.
+        since: when it began, by the monotonic clock.
+        waiting: what it waits for, as the end of that line; empty if nothing is known.
     """
 
     what: str
-    since: float = field(default_factory=lambda: time.monotonic())  # noqa: PLW0108 - asked each time, also by a test
+    since: float = field(default_factory=lambda: time.monotonic())  # noqa: PLW0108 - looked up each time, since tests replace the clock
     waiting: str = ""
 
 
 _RESTORE = "\0"
-"""Stands for a restore among the names of migrations."""
+"""The key of a restore, among the names of migrations."""
 
 
 class _Step(Struct):
-    """A migration that runs, in the live region.
+    """A running migration in the live region.
 
     Attributes:
-        since: when it began.
-        detail: what it does.
-        waiting: for what it waits, and when that was told.
+        since: when it began, by the monotonic clock.
+        detail: what it does now.
+        waiting: the last event that says what it waits for, and when that event arrived; None if it does not wait.
     """
 
-    since: float = field(default_factory=lambda: time.monotonic())  # noqa: PLW0108 - asked each time, also by a test
+    since: float = field(default_factory=lambda: time.monotonic())  # noqa: PLW0108 - looked up each time, since tests replace the clock
     detail: str = ""
     waiting: tuple[events.StepWaiting, float] | None = None
 
     def told(self) -> str:
-        """Return what it does, or waits for, just now."""
+        """Return what the migration waits for, or else what it does now."""
         return _counted_up(*self.waiting) if self.waiting else self.detail
 
 
@@ -258,7 +258,11 @@ def _stamp(second: int) -> str:
 
 
 class LiveProgress:
-    """Finished lines scroll above one live region: how far, what runs, how long, what the database is doing; one line for each of several."""
+    """Redraws a live region in place, below the lines of what is finished.
+
+    The region shows how many migrations are done, what runs, for how long, and what the database does; with several migrations at the same
+    time, each has a line.
+    """
 
     def __init__(self, console: Console) -> None:
         from rich.console import Console as RichConsole
@@ -268,7 +272,7 @@ class LiveProgress:
 
         class QuietConsole(RichConsole):
             def on_broken_pipe(self) -> None:
-                """Go on: rich would end the process, but a reader that went away must not stop a migration."""
+                """Go on without output: rich would end the process, but a closed terminal must not stop a migration."""
                 self.quiet = True
                 discard(console.err)
 
@@ -294,7 +298,7 @@ class LiveProgress:
 
     def __enter__(self) -> Self:
         try:
-            self._live.start()  # with a thread of its own
+            self._live.start()  # starts a thread
         except RuntimeError as error:
             self._live.stop()
             raise no_thread(error) from None
@@ -304,7 +308,7 @@ class LiveProgress:
         self._live.stop()
 
     def __call__(self, event: Event) -> None:
-        """Scroll a line, or change what the live region says."""
+        """Print a line above the live region, or change the live region."""
         match event:
             case events.StepStarted():
                 self._begin()
@@ -394,7 +398,7 @@ class LiveProgress:
         return text
 
     def _add_one_of_several(self, text: Any, name: str, step: _Step) -> None:
-        """Add a line for one of those that run side by side; what does not fit is left out, of its name not more than half."""
+        """Add the line of one of several running migrations; it is shortened to the width, and its name gets at least half of the line."""
         gap = "…" if self._safe("…") == "…" else "..."
         passed = lasting(time.monotonic() - step.since)
         room = self._rich.width - len(passed) - 4
@@ -410,7 +414,7 @@ class LiveProgress:
             text.append(f"{apart}{self._safe(detail)}" if text else self._safe(detail), style="magenta")
 
     def _add_bar(self, text: Any, part: float) -> None:
-        """Add a bar; of plain characters where the terminal has no others."""
+        """Add a progress bar, in ASCII characters if the terminal can show no others."""
         full = int(_BAR * min(part, 1.0))
         done, rest = ("━", "━") if self._safe("━") == "━" else ("#", "-")
         text.append(done * full, style="green").append(rest * (_BAR - full), style="bright_black")
@@ -424,11 +428,16 @@ class LiveProgress:
 
 
 _BAR = 20
-"""Columns of a bar."""
+"""The width of a progress bar in columns."""
 
 
 def _counted_up(event: events.LockWaiting | events.Connecting | events.StepWaiting, told: float) -> str:
-    """Return what is waited for, with the time that has passed since it was told."""
+    """Return what is waited for and for how long; the time since the event is added.
+
+    Args:
+        event: the last event about the waiting.
+        told: when the event arrived, by the monotonic clock.
+    """
     passed = time.monotonic() - told
     if isinstance(event, events.StepWaiting):
         return f"waiting for {lasting(event.seconds + passed)}: {one_line(event.reason)}"
@@ -436,7 +445,7 @@ def _counted_up(event: events.LockWaiting | events.Connecting | events.StepWaiti
 
 
 def _told_by_mark(result: Result) -> str:
-    """Return how a migration ended, without the word where the mark says it."""
+    """Return how a migration ended; without the word for success, since the mark before it says the same."""
     text = outcome_of(result)
     return text.partition(" ")[2] if result.outcome in {Outcome.APPLIED, Outcome.REVERTED, Outcome.DONE} else text
 

@@ -1,4 +1,4 @@
-"""Values without secrets: what documents and pictures are written from."""
+"""Mask secrets in values (structs, mappings, sequences), before documents and pictures are written from them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 Redact = Callable[[str], str]
 
-# A document has more of these than of everything else, and to ask an abstract class about one takes longest.
+# Most values in a document have one of these types. They are tested first, since the test for an abstract class (Mapping) is slow.
 _NO_TEXT = frozenset({type(None), bool, int, float})
 
 
@@ -21,11 +21,11 @@ def redacted(value: Any, redact: Redact) -> Any:
     """Return a value with every text in it redacted.
 
     Args:
-        value: texts, mappings, sequences, sets and structs, in each other; anything else stays as it is.
+        value: nested texts, mappings, sequences, sets and structs; anything else is returned unchanged.
         redact: masks secrets in one text.
     """
     kind = type(value)
-    if kind is str:  # a member of an enumeration is no foreign text
+    if kind is str:  # not a member of a StrEnum: that is a word of this program
         return redact(value)
     if kind in _NO_TEXT:
         return value
@@ -58,9 +58,9 @@ def redacted_picture(picture: Picture, redact: Redact, keys: dict[str, str] | No
     """Return a picture with every text in it redacted.
 
     Args:
-        picture: as it was composed.
+        picture: the composed picture.
         redact: masks secrets in one text.
-        keys: new keys of nodes whose own name holds a secret, shared with the picture of everything.
+        keys: new keys for nodes whose name contains a secret; shared with the second picture that shows everything.
     """
     renamed: dict[str, str] = {} if keys is None else keys
     for node in picture.nodes:

@@ -1,4 +1,4 @@
-"""A rehearsal on the command line: its options, and what is told meanwhile."""
+"""Rehearsals on the command line: their options, and the messages while they run."""
 
 from __future__ import annotations
 
@@ -19,24 +19,27 @@ def _asks(typed: Typed) -> bool:
 
 
 ASKED = Condition("--rehearse", _asks)
-"""A rehearsal is asked for, in one of its spellings."""
+"""The condition that a rehearsal was asked for: by `--rehearse`, `--sql` or `--format sql`."""
 
 OPTIONS = (
     *(Together(option, needs=(ASKED,)) for option in ("--on", "--data", "--no-values", "--allow-outside")),
     Together("--data", excludes=("--on=scratch", "--on=here")),
 )
-"""What goes together in every command that rehearses."""
+"""The rules about options of every command that rehearses."""
 
 
 def options_of(place: Place, data: int | None, *, no_values: bool, allow_outside: bool) -> RehearseOptions:
-    """Return how a rehearsal behaves, as it was typed."""
+    """Return the options of a rehearsal from the typed values."""
     from migrate_graph.workflow.rehearse import RehearseOptions
 
     return RehearseOptions(on=place, data=data or 0, values=not no_values, allow_outside=allow_outside)
 
 
 def rehearse_on(session: Session, found: Assessment, options: RehearseOptions) -> tuple[Assessment, Rehearsal]:
-    """Rehearse what would run; what there is to tell meanwhile goes to stderr, and how the steps end stands in the result."""
+    """Rehearse the plan; return the assessment with the findings of the rehearsal, and the rehearsal.
+
+    Meanwhile, waiting, prints of user code and warnings are shown on stderr.
+    """
     from migrate_graph.core.events import Connecting, LockWaiting, Printed, Warned
     from migrate_graph.workflow.rehearsed import rehearse_plan
 

@@ -1,4 +1,4 @@
-"""What a rehearsal saw, for programs: the same every time but for the times."""
+"""The JSON of a rehearsal; only its durations differ from one rehearsal to the next."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def rehearsal_document(rehearsal: Rehearsal) -> dict[str, Any]:
-    """Return a rehearsal without its steps, which stand in the plan."""
+    """Return a rehearsal; what each step did is written into the steps of the plan, not here."""
     lists = "warnings stepped_aside unfilled unrefreshed replaced"
     return {
         "on": str(rehearsal.on),
@@ -25,7 +25,7 @@ def rehearsal_document(rehearsal: Rehearsal) -> dict[str, Any]:
 
 
 def result_document(result: Result) -> dict[str, Any]:
-    """Return how a migration ended where it was tried."""
+    """Return how one migration ended in the rehearsal."""
     return {
         **fields_of(result, "name outcome"),
         "seconds": round(result.seconds, 6),

@@ -1,4 +1,4 @@
-"""What a rehearsal saw, for people: below the steps of a plan, as a SQL script, and as Markdown for a pull request."""
+"""The text of a rehearsal: below the steps of a plan, as a SQL script, and as Markdown for a pull request."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
 
 _INDENT = 7
 _MARGIN = " " * _INDENT
-"""Where the lines under a step begin."""
+"""The spaces before each line below a step."""
 _MOST_LINES = 12
-"""Of a longer statement so many lines stand on a terminal."""
+"""The number of lines of one statement that are shown on a terminal."""
 _MOST_FACTS = 12
 _MOST_ALIKE = 3
-"""Of more statements that one line sends so many are shown on a terminal."""
+"""The number of statements from the same line of code that are shown on a terminal."""
 _MOST_TOLD = 60_000
-"""Characters of Markdown: the hosts refuse a comment of more than 65,536."""
+"""Characters of Markdown: GitHub and others refuse a comment of more than 65,536."""
 
 _WEAK = frozenset({"ACCESS SHARE", "ROW SHARE", "ROW EXCLUSIVE"})
-"""Locks that every program takes."""
+"""Locks that ordinary queries take; they are not shown."""
 
 _PLACES = {
     "clone": "an empty copy of the schema",
@@ -54,7 +54,7 @@ def ending(rehearsal: Rehearsal, name: str) -> Result | None:
 
 
 def step_lines(step: Step, result: Result | None, style: TextStyle) -> Iterator[str]:
-    """Yield what a step did, under its line of the plan."""
+    """Yield the lines below a step of the plan: its statements, its changes, and how it ended."""
     seen = step.footprint
     if seen is not None:
         for alike in _alike(seen.statements):
@@ -69,12 +69,15 @@ def step_lines(step: Step, result: Result | None, style: TextStyle) -> Iterator[
 
 
 def _alike(statements: Sequence[Statement]) -> Iterator[list[Statement]]:
-    """Yield statements in groups: those that one line has sent one after the other, as a loop does, when none of them stands out."""
+    """Yield statements in groups: consecutive ones from the same line of code (a loop) are one group.
+
+    A statement with an error, a rewrite or a lock is always a group of its own.
+    """
     for key, group in groupby(statements, lambda each: (each.source, bool(each.error or each.rewrites or each.locks))):
         found = list(group)
         if (
             key[0] is None or key[1] or len(found) == _MOST_ALIKE + 1
-        ):  # one more line tells as much as one more statement
+        ):  # a line that says "and 1 more" would take as much room as the statement
             yield from ([each] for each in found)
         else:
             yield found
@@ -95,12 +98,12 @@ def _statement_lines(statement: Statement, style: TextStyle) -> Iterator[str]:
 
 
 def sql_lines(statement: Statement) -> list[str]:
-    """Return a statement with a semicolon, its lines moved to the left as far as all of them can be."""
+    """Return the lines of a statement with a semicolon; the common indent of the lines is removed."""
     first, *rest = printable(statement.sql.strip()).expandtabs(4).splitlines() or [""]
     spaces = min((len(line) - len(line.lstrip()) for line in rest if line.strip()), default=0)
     lines = [first, *(line[spaces:] if line[:spaces].isspace() else line for line in rest)]
     lines = [line.rstrip() for line in lines]
-    # Behind a comment a semicolon would be a part of it.
+    # After `--` in the last line, a semicolon would be a part of the comment.
     return [*lines, ";"] if "--" in lines[-1] else [*lines[:-1], f"{lines[-1]};"]
 
 
@@ -143,7 +146,7 @@ def _beside(word: str, tone: str, text: str, style: TextStyle) -> list[str]:
 
 
 def _changes(seen: Footprint) -> Iterator[tuple[str, str, str]]:
-    """Yield what became of the schema: a sign, its tone, and what; columns of a table that comes or goes are counted."""
+    """Yield each change of the schema: a sign, the style of the sign, and the text; columns of a new or dropped table are only counted."""
     for sign, tone, facts in (
         ("+", "good", seen.added),
         ("~", "warning", seen.changed),
@@ -211,8 +214,8 @@ def _outcome(result: Result) -> tuple[str, str]:
 
 
 def verdict(found: Assessment, rehearsal: Rehearsal, style: TextStyle) -> Iterator[str]:
-    """Yield what there is to say of a whole rehearsal: what was found, what remains, and that nothing was kept."""
-    # A failure stands at its step already.
+    """Yield the lines about the whole rehearsal: its findings, its remarks, and a last line that says how it ended."""
+    # A failure (MG612) is shown at its step already.
     findings = [each for each in _findings_about(found, rehearsal) if each.code != "MG612"]
     if findings:
         yield ""
@@ -229,7 +232,7 @@ def verdict(found: Assessment, rehearsal: Rehearsal, style: TextStyle) -> Iterat
 
 
 def headline(found: Assessment, rehearsal: Rehearsal) -> str:
-    """Return on one line where it was rehearsed and how it ended; what of the database was kept."""
+    """Return one line that says where the plan was rehearsed and how many migrations succeeded; it ends with `nothing was kept`."""
     outcomes = Counter(result.outcome for result in rehearsal.results if result.name in rehearsal.plan.places)
     failed = sum(count for outcome, count in outcomes.items() if outcome.failed)
     told = [
@@ -247,7 +250,7 @@ def headline(found: Assessment, rehearsal: Rehearsal) -> str:
 
 
 def script(found: Assessment, rehearsal: Rehearsal) -> Iterator[str]:
-    """Yield a rehearsal as SQL: what each migration sent, and as comments what came of it."""
+    """Yield a rehearsal as a SQL script: the statements of each migration, and their effects as comments."""
     heading = " · ".join(filter(None, (found.project.name, found.reading.database)))
     for line in (heading, headline(found, rehearsal)):
         yield f"-- {one_line(line)}"
@@ -284,7 +287,7 @@ def _script_of(step: Step, result: Result | None) -> Iterator[str]:
 
 
 def markdown_lines(found: Assessment, rehearsal: Rehearsal) -> list[str]:
-    """Return a rehearsal as Markdown: what was found first, then each step folded away."""
+    """Return a rehearsal as Markdown: first the findings, then each step in a folded section."""
     lines = ["", "### Rehearsal", "", f"{headline(found, rehearsal)}.", ""]
     findings = _findings_about(found, rehearsal)
     if findings:
@@ -327,7 +330,7 @@ def _markdown_of(number: int, step: Step, result: Result | None) -> list[str]:
 
 
 def _fences(line: str) -> list[str]:
-    """Return the runs of backquotes in a line: a fence must be longer than all of them."""
+    """Return the runs of backquotes in a line; the fence of a code block must be longer than all of them."""
     runs, run = [], ""
     for sign in f"{line} ":
         if sign == "`":
@@ -339,13 +342,13 @@ def _fences(line: str) -> list[str]:
 
 
 def _escaped(text: str) -> str:
-    """Return text for the summary of a fold, which is HTML: code is marked there by its element."""
+    """Return text for a `<summary>` element: escaped for HTML, and without the backquotes of Markdown."""
     plain = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return plain.replace("`", "")
 
 
 def _findings_about(found: Assessment, rehearsal: Rehearsal) -> list[Finding]:
-    """Return the findings of a rehearsal, in the order of the run, the worst of a migration first."""
+    """Return the findings of a rehearsal (MG6xx) in the order of the run, those of one migration sorted by severity, errors first."""
     worst, places = list(Severity), rehearsal.plan.places
     findings = [finding for finding in found.findings if finding.code.startswith("MG6")]
     return sorted(findings, key=lambda each: (places.get(each.subject.name, 0), worst.index(each.severity), each.code))

@@ -1,4 +1,4 @@
-"""What `migrate revert --plan --json` and `--rehearse --json` tell programs: what would be undone, by what, and what that takes."""
+"""The JSON of `migrate revert --plan` and `--rehearse`: what would be undone, by which statements or functions, and which data is lost."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def revert_document(
     """Return what would be undone.
 
     Args:
-        found: the plan, with derived ways back.
-        foreseen: what a rehearsal told; None without one.
-        losses: data that goes, counted.
-        exit_code: what the process ends with.
+        found: the plan; a migration without its own `down` has a derived one, where that is possible.
+        foreseen: the result of a rehearsal; None without one.
+        losses: the data that would be lost, counted.
+        exit_code: of the process.
     """
     seen = foreseen.rehearsal.footprints if foreseen is not None and foreseen.rehearsal is not None else {}
     body = {

@@ -1,4 +1,4 @@
-"""What a run says about itself, event by event, and the summary at its end: the same words in every mode."""
+"""The text of a run: one sentence for each event, and the summary at the end; the same in every output mode."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from migrate_graph.cli.console import TextStyle
 
 _NAMED = 8
-"""Of more migrations than these, the summary tells how many were committed, and the last."""
+"""If more migrations than this were committed, the summary gives only their number and the last one."""
 
 NOT_RUN = frozenset({Outcome.BLOCKED, Outcome.NOT_REACHED})
-"""What the summary tells in a line or two, however many there are."""
+"""The outcomes of migrations that did not run; the summary needs a line or two for all of them."""
 
 _WORDS = {
     Outcome.APPLIED: ("ok", "good"),
@@ -43,7 +43,7 @@ def _restore_progress(event: events.RestoreProgress) -> str:
     return f"{done} {sized(event.read)} of {sized(event.size)} ({percentage}%){doing}"
 
 
-def sentence(event: Event) -> str:  # noqa: C901, PLR0911 - one line for each event; a table would hide the missing one
+def sentence(event: Event) -> str:  # noqa: C901, PLR0911 - one line for each event; in a table mypy could not find a missing one
     """Return one line about an event, without secrets or control characters."""
     if isinstance(event, _OfStep):
         return _of_step(event)
@@ -115,7 +115,7 @@ _OfView: TypeAlias = (
 )
 
 
-def _of_view(event: _OfView) -> str:  # noqa: PLR0911 - likewise
+def _of_view(event: _OfView) -> str:  # noqa: PLR0911 - one line for each event
     view = one_line(event.view)
     match event:
         case events.ViewDropped():
@@ -147,12 +147,12 @@ def outcome_of(result: Result) -> str:
 
 
 def style_of(outcome: Outcome) -> str:
-    """Return the style an outcome is painted in."""
+    """Return the style of an outcome."""
     return _WORDS[outcome][1]
 
 
 def how_far(event: events.StepProgress) -> str:
-    """Return how far a migration's own work is."""
+    """Return the progress that a migration has reported, as text."""
     unit = f" {one_line(event.unit)}" if event.unit else ""
     if not event.total:
         return f"{event.done:,}{unit}"
@@ -178,7 +178,10 @@ def headline(finished: events.RunFinished) -> str:
 
 
 def summary(finished: events.RunFinished, style: TextStyle) -> Iterator[str]:
-    """Yield how a run ended; the failure comes last, as that is where the eye is: what, where, what is kept, what to type."""
+    """Yield the summary of a run.
+
+    Failures come near the end, where a reader looks first; then what was committed, and the command to type next.
+    """
     yield style.paint(headline(finished), "good" if finished.succeeded else "error")
     for result in finished.results:
         for warning in result.warnings:
@@ -196,7 +199,7 @@ def summary(finished: events.RunFinished, style: TextStyle) -> Iterator[str]:
 
 
 def _of_views(result: Result, style: TextStyle) -> Iterator[str]:
-    """Yield what became of the views of a migration without its doing."""
+    """Yield what the run did with views during a migration: stepped aside, replaced, created without rows."""
     kept = result.outcome in {Outcome.APPLIED, Outcome.REVERTED}
     for views, became in (
         (result.stepped_aside if kept else (), "stepped aside, and came back"),
@@ -209,12 +212,12 @@ def _of_views(result: Result, style: TextStyle) -> Iterator[str]:
 
 
 def _told(word: str, tone: str, text: str, style: TextStyle) -> list[str]:
-    """Return a text behind a word, its further lines below it."""
+    """Return the lines of a text after a coloured word."""
     return style.lines(text, head=f"  {style.paint(word, tone)}  ")
 
 
 def _not_run(finished: events.RunFinished, style: TextStyle) -> Iterator[str]:
-    """Yield what did not run: those that something keeps back, and those that the run did not come to."""
+    """Yield the migrations without effect: those that are blocked, those that were rolled back, and those that the run did not reach."""
     blocked = finished.of(Outcome.BLOCKED)
     if len(blocked) > _NAMED:
         names = [result.name for result in blocked]
@@ -234,7 +237,7 @@ def _failure(result: Result, style: TextStyle) -> Iterator[str]:
     """Yield why a migration failed: the user's frames first, then the error and its place."""
     frames = result.traceback.rstrip().splitlines()
     if frames and frames[-1].strip() == result.error.strip():
-        frames.pop()  # told below, behind the name
+        frames.pop()  # the error is written below, after the name
     for frame in frames:
         line = f"    {one_line(frame)}"
         indent = len(line) - len(line.lstrip())
@@ -266,7 +269,7 @@ def _next_command(finished: events.RunFinished) -> str:
         ways = "--applied | --reverted" if finished.reverts else "--applied | --retry"
         return one_line(typed("migrate resolve", undecided.name, ways))
     again = "migrate apply --atomic" if finished.atomic else "migrate apply"
-    if finished.reverts:  # what was meant goes last, what requires it before
+    if finished.reverts:  # the migration that the user named is reverted last, after its dependents
         again = one_line(typed("migrate revert", finished.results[-1].name))
         again += " --with-dependents" if len(finished.results) > 1 else ""
     if finished.signal or (interrupted and interrupted[0].commits is not None):

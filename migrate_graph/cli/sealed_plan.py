@@ -1,4 +1,4 @@
-"""A sealed plan on the command line: what it runs, what it depends on, and what has moved since it was made."""
+"""Show a sealed plan: what it runs, what it depends on, and what has changed since it was made."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 
 
 def show_plan(session: Session, name: Path, *, file: Path | None, offline: bool, json: bool) -> None:
-    """Show a sealed plan, also when it is stale.
+    """Show a sealed plan, also if it is stale.
 
     Args:
-        session: the console.
-        name: of the plan's file.
-        file: the migrations file; None: the one that the plan names.
-        offline: the database is not asked.
-        json: for programs.
+        session: has the console.
+        name: path of the plan's file.
+        file: the migrations file; None for the one that the plan names.
+        offline: whether to leave the database alone.
+        json: whether to print JSON.
 
     Raises:
-        UsageError: the file is no sealed plan.
+        UsageError: the file is not a sealed plan.
     """
     from migrate_graph.workflow.sealing import read_sealed
 
@@ -42,7 +42,7 @@ def show_plan(session: Session, name: Path, *, file: Path | None, offline: bool,
 
 
 def _judged(session: Session, plan: SealedPlan, file: Path | None) -> tuple[Verdict | None, str]:
-    """Return what has moved, or why that cannot be told: a plan can be read where nothing else can."""
+    """Return what has changed since the plan was made, or why that is not known; a plan can be shown without a project or a database."""
     from migrate_graph.errors import MigrateGraphError
     from migrate_graph.workflow.project import NO_DATABASE
     from migrate_graph.workflow.sealing import judge_now

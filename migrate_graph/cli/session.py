@@ -1,4 +1,4 @@
-"""What one call of the program carries along: the console, where it works, and how it opens a project."""
+"""The state of one call of the program: the console, the environment, the settings, and how a project is opened."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ class Session:
     """One call of the program.
 
     Attributes:
-        console: where everything goes out.
-        environ: the environment; what .env sets is added to it.
-        debug: show our own tracebacks.
-        overrides: settings that the command line gives, by name.
-        json: stdout is for a program, so an error is told as JSON too.
-        streams: that program reads one JSON object a line.
-        progress: the open stream of JSON lines; None where there is none.
-        is_bare: no command was named, as with edwh-migrate.
-        is_last: the process ends with it.
+        console: writes all output.
+        environ: the environment variables; those from `.env` are added.
+        debug: whether to show tracebacks of migrate_graph itself.
+        overrides: settings given on the command line, by name.
+        json: whether JSON was asked for; errors are then written as JSON too.
+        streams: whether the JSON is a stream with one object per line.
+        progress: the open stream of JSON lines; None if there is none.
+        is_bare: whether no command was typed, as with edwh-migrate.
+        is_last: whether the process ends after this call.
     """
 
     def __init__(self, console: Console, environ: MutableMapping[str, str]) -> None:
@@ -46,10 +46,10 @@ class Session:
 
     @property
     def root(self) -> Path:
-        """The directory it works in.
+        """The working directory.
 
         Raises:
-            UsageError: somebody has removed it.
+            UsageError: the directory was removed.
         """
         try:
             return Path.cwd()
@@ -59,14 +59,14 @@ class Session:
             ) from None
 
     def config(self) -> Config:
-        """Read the settings; from here on no text carries their secrets, and migrations find in the environment what .env sets.
+        """Read the settings, mask their secrets in all output from now on, and put the variables of `.env` into the environment.
 
         Raises:
-            ConfigError: naming every fault at once.
+            ConfigError: with all faults in one message.
         """
         from migrate_graph.config import load_config
 
-        self.console.take_stdout()  # from here on others write too: git, psql, the user's own files
+        self.console.take_stdout()  # from here on git, psql and user code may print too
         config = load_config(self.root, self.environ, self.overrides)
         config.share_dotenv(self.environ)
         self.guard(config)
@@ -92,18 +92,24 @@ class Session:
 
         config = self.config()
         if self.is_last:
-            # What is imported by now stays to the end: the garbage collector need not look through it again, above all not when the process
-            # ends. What user code makes is looked through as always.
+            # The objects of modules imported so far live to the end, so the garbage collector can skip them, especially at the end of the
+            # process. Objects of user code are created later, and are collected as usual.
             gc.freeze()
         return open_project(config, path, root=self.root)
 
     def reading(
         self, project: Project, *, offline: bool = False, closely: bool = False, drift: bool = False
     ) -> Reading:
-        """Read what the database remembers.
+        """Read the history of the database: its ledger, journal and views.
+
+        Args:
+            project: the loaded project.
+            offline: return an empty history without asking the database.
+            closely: also ask who holds the lock, and how each view of the project is in the database.
+            drift: also look for changes that somebody made by hand.
 
         Raises:
-            DatabaseUnreachable: it does not answer.
+            DatabaseUnreachable: the database does not answer.
         """
         from migrate_graph.workflow.project import read_history
 
@@ -113,16 +119,16 @@ class Session:
         )
 
     def asked_history(self, project: Project, option: str = "--history", *, drift: bool = False) -> Reading:
-        """Read the history that an option asked for: to judge an empty one instead would pass in silence.
+        """Read the history for an option that needs a database; raise without one, since an empty history would hide all faults.
 
         Args:
-            project: whose.
-            option: as it was typed.
-            drift: also look what somebody changed by hand.
+            project: the loaded project.
+            option: the option, for the message.
+            drift: also look for changes that somebody made by hand.
 
         Raises:
             UsageError: no database is configured.
-            DatabaseUnreachable: it does not answer.
+            DatabaseUnreachable: the database does not answer.
         """
         if not project.config.has_database:
             from migrate_graph.config.settings import DATABASE_HINT
@@ -134,7 +140,7 @@ class Session:
         return reading
 
     def remark(self, event: Event) -> None:
-        """Show on stderr what a reading command waits for."""
+        """Show an event (waiting, a warning, …) on stderr, in a command that only reads."""
         from migrate_graph.cli.run_text import sentence
         from migrate_graph.core.events import LockAcquired
 
@@ -142,16 +148,16 @@ class Session:
             self.console.tell(sentence(event))
 
     def who(self) -> str:
-        """Return who is at the keyboard, for the journal."""
+        """Return the user and the host, for the journal."""
         import getpass
         import socket
 
         try:
             user = getpass.getuser()
-        except (OSError, KeyError, ImportError):  # no such user in this container, or no list of them
+        except (OSError, KeyError, ImportError):  # the container does not know this user id, or has no list of users
             user = "unknown"
         return f"{user}@{socket.gethostname()}"
 
     def who_and_why(self, reason: str) -> str:
-        """Return who is at the keyboard, with the reason that was given."""
+        """Return the user and the host, and the reason if one was given."""
         return f"{self.who()}: {reason}" if reason else self.who()

@@ -1,4 +1,4 @@
-"""What `migrate plan --jobs` says: which migrations run side by side, the critical path, and how long it may take."""
+"""The output of `migrate plan --jobs`: which migrations run at the same time, the critical path, and how long it may take."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def lanes_text(found: Forecast, style: TextStyle) -> Iterator[str]:
-    """Yield the lanes of a run, the critical path, and what keeps migrations in a row."""
+    """Yield lines with the lanes of a run, the critical path, and the migrations that cannot run beside others."""
     for sentence in _sentences(found):
         yield from style.lines(sentence, indent=10)
 
@@ -38,7 +38,7 @@ def _sentences(found: Forecast) -> Iterator[str]:
 
 
 def _duration(found: Forecast) -> str:
-    """Return how long it takes, where that is known."""
+    """Return how long the run takes, as text; or that it is not known."""
     if not found.known:
         return "; how long is not known (--timings)"
     guessed = len(found.slots) - found.known
@@ -47,7 +47,7 @@ def _duration(found: Forecast) -> str:
 
 
 def lanes_document(found: Forecast) -> dict[str, Any]:
-    """Return the same as values."""
+    """Return the same for JSON."""
     is_known = bool(found.known)
     return {
         "jobs": found.jobs,

@@ -1,4 +1,4 @@
-"""Names, durations and times as text: what several commands write alike."""
+"""Write lists of names, and times, in the way that all commands share."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from migrate_graph.redaction import one_line
 
 MOST = 20
-"""Of more names than these a line tells the first ones, and how many there are besides; JSON has them all."""
+"""The number of names that a line shows at most, followed by the number of the others; JSON has all names."""
 
 
 def listed(names: Iterable[str], *, most: int | None = None) -> str:
-    """Return names as one line of text; of more than `most` the first ones, and how many there are besides."""
+    """Return names as one line of text; of more than `most`, only the first ones and the number of the others."""
     shown = [one_line(name) for name in names]
     more = len(shown) - most if most is not None else 0
     if most is not None and more > 1:
@@ -21,13 +21,13 @@ def listed(names: Iterable[str], *, most: int | None = None) -> str:
 
 
 def between(names: Sequence[str]) -> str:
-    """Return which names a run of them is: the first and the last."""
+    """Return the first and the last of consecutive names: `first … last`."""
     first, last = one_line(names[0]), one_line(names[-1])
     return f"{first} … {last}" if len(names) > 1 else first
 
 
 def moment(when: datetime | None) -> str:
-    """Return a time to the minute, with `Z` when it is known to be UTC; the ledger of 2.1.0 does not tell its zone."""
+    """Return a time to the minute, with `Z` if its time zone is known; times written by edwh-migrate 2.1.0 have none."""
     if when is None:
         return ""
     return f"{when.astimezone(UTC):%Y-%m-%d %H:%M}Z" if when.tzinfo else f"{when:%Y-%m-%d %H:%M}"

@@ -1,4 +1,4 @@
-"""What `migrate verify` tells programs."""
+"""The JSON of `migrate verify`."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 
 def proof_document(proof: Proof, *, exit_code: int, written: bool | None, added: Added | None) -> dict[str, Any]:
-    """Return what came of a proof.
+    """Return the result of a proof.
 
     Args:
-        proof: all of it.
-        exit_code: what the process ends with.
-        written: whether the footprint file is another one than before; None where it was not asked for.
-        added: what was written into the files; None where nothing was asked for.
+        proof: the result.
+        exit_code: of the process.
+        written: whether the footprint file has changed; None if it was not asked for.
+        added: the requirements that were written into the files; None if that was not asked for.
     """
     watched, project = proof.watched, proof.found.project
     body = {

@@ -1,4 +1,4 @@
-"""What `migrate verify` tells people beside its findings: how much was seen, and the requirements that would be added."""
+"""The text of `migrate verify` after its findings: how much was observed, and the requirements that would be added."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from migrate_graph.workflow.proof import Proof
 
 _MOST = 8
-"""Requirements without a visible reason that are named."""
+"""The number of requirements without a visible reason that are listed by name."""
 
 
 def proof_lines(proof: Proof, style: TextStyle) -> Iterator[str]:
-    """Yield how much was seen, what failed, and what is declared without a reason that was seen."""
+    """Yield lines with what failed, how much was observed, and the declared requirements for which no reason was observed."""
     watched = proof.watched
     for result in watched.failed:
         if result.traceback:
@@ -98,7 +98,7 @@ def addition_lines(proof: Proof, style: TextStyle) -> Iterator[str]:
 
 
 def added_lines(added: Added, style: TextStyle) -> Iterator[str]:
-    """Yield which files have more requirements now, and what must be added by hand."""
+    """Yield which files were edited, and which requirements must be added by hand."""
     if added.names:
         yield f"{counted(len(added.names), 'migration')} edited in {', '.join(map(one_line, added.files))}"
     yield from _by_hand_lines(added.unable, style)

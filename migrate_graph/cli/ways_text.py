@@ -1,4 +1,4 @@
-"""Tells how the views of a plan come back that do not simply go down and come up."""
+"""The text about views that a plan does not simply drop and create again: how each of them comes back."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from migrate_graph.workflow.assessment import Assessment
 
 _MOST = 6
-"""Names in a line."""
+"""The number of names in a line."""
 
 
 def ways_by_step(planned: Assessment, *, together: Collection[str]) -> dict[str, dict[str, Way]]:
-    """Return how the views of each step come back; nothing on a database that has one way only, or where nobody knows which it is.
+    """Return how the views of each step come back, by migration and view; empty if the database has only one way, or is not known.
 
     Args:
-        planned: what was assessed.
+        planned: the assessed project.
         together: the migrations that share a transaction with others.
     """
     if not planned.has_ways:
@@ -36,7 +36,7 @@ def ways_by_step(planned: Assessment, *, together: Collection[str]) -> dict[str,
 
 
 def how_told(ways: Mapping[str, Way]) -> str:
-    """Return how views come back that are not simply made anew; empty where there are none."""
+    """Return text about the views that are not simply created again; empty if there are none."""
     from migrate_graph.core.model import Way
 
     words = {

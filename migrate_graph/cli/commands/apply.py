@@ -135,7 +135,7 @@ def apply(
 
 
 def _as_sealed(file: Path, options: ApplyOptions, *, strict: bool) -> tuple[Path | None, ApplyOptions]:
-    """Return the path that a sealed plan was made for, and the options so that exactly the plan runs."""
+    """Return the path that a sealed plan was made for, and the options with which exactly this plan runs."""
     from msgspec.structs import replace
 
     from migrate_graph.workflow.apply import require_rehearsed
@@ -173,7 +173,7 @@ def _run(session: Session, path: Path | None, options: ApplyOptions, output: Out
 
 
 def _refuse_stale(session: Session, project: Project, sealed: SealedPlan) -> None:
-    """Raise before a rehearsal when a sealed plan is stale: nothing would run after it."""
+    """Raise if a sealed plan is stale, before a rehearsal whose plan could not run anyway."""
     from migrate_graph.workflow.sealing import judge_now, refuse_stale
 
     if project.config.has_database:
@@ -183,7 +183,11 @@ def _refuse_stale(session: Session, project: Project, sealed: SealedPlan) -> Non
 def _rehearse(
     session: Session, project: Project, options: ApplyOptions, progress: Progress
 ) -> tuple[int, Mapping[str, tuple[str, ...]]]:
-    """Rehearse what would run, and tell what was found; return what the process ends with, 0 when it may run, and which views were in the way."""
+    """Rehearse the plan and show the result.
+
+    Returns:
+        The exit code (0 if the plan may run), and the views that were in the way of each migration.
+    """
     from migrate_graph.cli.progress import JsonProgress
     from migrate_graph.cli.rehearsal import rehearse_on
     from migrate_graph.cli.rehearsal_document import rehearsal_document
@@ -196,7 +200,7 @@ def _rehearse(
     found = assess(project, session.reading(project), selection=options.selection, judging=Judging(doing=options.doing))
     found.refuse_errors(doing="apply")
     if found.reading.lived_before:
-        return 0, {}  # there is nothing to clone yet, or apply refuses it itself
+        return 0, {}  # there is no schema to clone yet, or `apply` refuses this database itself
     found, rehearsal = rehearse_on(session, found, RehearseOptions())
     code = exit_code_of(found, rehearsal, otherwise=0)
     if isinstance(progress, JsonProgress):

@@ -67,7 +67,7 @@ def baseline(
 
 
 def _asked(project: Project, names: list[str] | None, to: str | None, *, everything: bool) -> frozenset[str]:
-    """Return what was said to be there; nothing for `--none`."""
+    """Return the migrations that the user says are applied; empty for `--none`."""
     return frozenset(project.graph.migrations if everything else [to] if to is not None else names or ())
 
 
@@ -115,7 +115,7 @@ def _mark(entry: Entry) -> str:
 
 
 def _why(entry: Entry) -> str:
-    """Return what the database tells of a migration, and why it is recorded all the same."""
+    """Return what the database shows about a migration, and why it is recorded even if the user did not name it."""
     from migrate_graph.workflow.baseline import Evidence
 
     if entry.evidence is Evidence.THERE:

@@ -148,7 +148,7 @@ def check(
 
 
 def _rehearsed(session: Session, found: Assessment, options: RehearseOptions) -> tuple[Assessment, int]:
-    """Rehearse, and tell how that went; return what is known with it, and what the process ends with."""
+    """Rehearse and show how that ended; return the assessment with the findings of the rehearsal, and the exit code."""
     from migrate_graph.cli.rehearsal_text import headline
 
     found, rehearsal = rehearse_on(session, found, options)
@@ -166,14 +166,14 @@ def _base(session: Session, project: Project, revision: str) -> Base:
 
 
 def _other_reports(typed_in: Iterable[str], *, beside: Iterable[Path | None]) -> list[tuple[str, Path]]:
-    """Return the formats and files of the reports that were asked for besides.
+    """Return the formats and files of the reports that were asked for by `--report`.
 
     Args:
         typed_in: each `FORMAT=FILE`.
         beside: other files that will be written.
 
     Raises:
-        UsageError: one names no format or no file, or two are to go into one file.
+        UsageError: a report has no known format or no file, or two outputs have the same file.
     """
     found = []
     taken = [file.absolute() for file in beside if file is not None]

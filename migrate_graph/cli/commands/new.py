@@ -46,7 +46,7 @@ def new(
 
 
 def _project_with(session: Session, file: Path | None) -> Project:
-    """Load the whole project where the file is one of its own, so that names and numbers are free in all of it."""
+    """Load the whole project if the file belongs to it, so that the new name and number are unused in the whole project."""
     from msgspec.structs import replace
 
     from migrate_graph.errors import LoadError

@@ -166,7 +166,7 @@ def plan(
     selection = Selection(to, tuple(select), tuple(exclude))
     planned = assess(project, reading, selection=selection, judging=Judging(doing=Doing.RUN))
     planned, rehearsal = _rehearsed(session, planned, asked)
-    # What is refused is drawn as well, and the picture shows why: an old one would look as if it were the new one.
+    # A plan with errors is drawn too, before it is refused: the picture shows the errors. Otherwise an old picture would stay in the file.
     took = timings_of(planned.planned, reading.history.attempts, timings)
     drawn = Drawing(
         question="check" if planned.errors_of_graph else "plan",
@@ -190,12 +190,12 @@ def plan(
 
 
 class _Manner(Struct, frozen=True):
-    """How the plan would run, as far as that is told.
+    """How the plan would run.
 
     Attributes:
-        atomic: as one transaction.
+        atomic: the whole plan as one transaction.
         together: steps that need the same views share a transaction.
-        jobs: how many at once.
+        jobs: how many migrations run at the same time.
     """
 
     atomic: bool = False
@@ -215,15 +215,15 @@ def _manner_of(config: Config, *, atomic: bool | None, coalesce: bool | None, jo
 
 
 class _Shown(Struct, frozen=True):
-    """What is told of a plan, in whatever format.
+    """Everything that is shown of a plan, in any format.
 
     Attributes:
-        planned: what was assessed.
-        took: seconds that steps took before, where that is known.
-        rehearsal: what was seen when it was tried; None without one.
-        atomic: it is to be one transaction.
-        lanes: how it runs side by side; None where it does not.
-        segments: which steps share a transaction; None where that was not asked for.
+        planned: the assessed project.
+        took: seconds that steps took in earlier runs, by name, where that is known.
+        rehearsal: the result of the rehearsal; None without one.
+        atomic: whether the plan will run as one transaction.
+        lanes: which migrations run at the same time; None with one job.
+        segments: which steps share a transaction; None if that was not asked for.
     """
 
     planned: Assessment
@@ -237,7 +237,7 @@ class _Shown(Struct, frozen=True):
 def _rehearsed(
     session: Session, planned: Assessment, asked: RehearseOptions | None
 ) -> tuple[Assessment, Rehearsal | None]:
-    """Rehearse a plan, where that was asked for and can be done."""
+    """Rehearse a plan, if that was asked for and is possible."""
     if asked is None or planned.errors_of_graph or planned.reading.lived_before:
         return planned, None
     return rehearse_on(session, planned, asked)
@@ -260,7 +260,12 @@ def _shown(
 
 
 def _code(shown: _Shown, *, asks: bool) -> int:
-    """Return what the process ends with; it asks with it whether anything is pending, or not."""
+    """Return the exit code.
+
+    Args:
+        shown: the plan.
+        asks: whether pending migrations give exit code 4 (`--check`).
+    """
     from migrate_graph.workflow.plan import exit_code_of
     from migrate_graph.workflow.rehearsed import exit_code_of as code_of_rehearsal
 
@@ -293,7 +298,7 @@ def _script(planned: Assessment, rehearsal: Rehearsal | None) -> Iterable[str]:
 
 
 def _sealed(session: Session, planned: Assessment, told: dict[str, Any], path: Path | None) -> dict[str, Any]:
-    """Return the document of a plan with its seal, where there is a database that it is for."""
+    """Return the JSON of a plan with its seal; without a database it has no seal."""
     from migrate_graph.workflow.sealing import seal, sealed_document
 
     made = seal(planned, path, session.remark)
@@ -304,7 +309,7 @@ _OWN_FORMATS = {"text", "json", "markdown", "sql"}
 
 
 def _format_of(output: Path | None, *, rehearses: bool) -> str:
-    """Return the format that a file's suffix means."""
+    """Return the format for a file's suffix; `.sql` counts only with a rehearsal."""
     if rehearses and output is not None and output.suffix.lower() == ".sql":
         return "sql"
     return format_told_by(output)
@@ -314,15 +319,15 @@ def _format_of(output: Path | None, *, rehearses: bool) -> str:
 
 
 _INDENT = 7
-"""Where the lines under a step begin."""
+"""The column where the lines below a step begin."""
 
 
 def plan_text(shown: _Shown, style: TextStyle) -> Iterator[str]:
-    """Yield what would run, in which order and why.
+    """Yield the text of a plan: what would run, in which order and why.
 
     Args:
-        shown: what is told.
-        style: how it is written.
+        shown: the plan, and what is known about it.
+        style: how text is written.
     """
     planned, took, rehearsal = shown.planned, shown.took, shown.rehearsal
     plan, reading = planned.planned, planned.reading
@@ -416,7 +421,7 @@ def _reason(step: Step, numbers: dict[str, int]) -> str:
 
 
 def _ways(shown: _Shown) -> dict[str, dict[str, Way]]:
-    """Return how the views of each step come back."""
+    """Return how the views of each step come back, by migration and view."""
     steps = shown.planned.planned.steps
     together = {step.migration.name for step in steps} if shown.atomic else set[str]()
     for segment in shown.segments or ():
@@ -464,7 +469,7 @@ def _plan_remarks(plan: Plan, style: TextStyle) -> Iterator[str]:
 
 
 def _edited_remark(names: Sequence[str], style: TextStyle) -> Iterator[str]:
-    """Yield which views keep an old text, and what to write."""
+    """Yield which views keep an old text, since no step brings in the new one, and what to write."""
     if names:
         name = one_line(names[0])
         what, it = ("text", "it") if len(names) == 1 else ("texts", "them")
@@ -509,11 +514,11 @@ def _counts_of(findings: Sequence[Finding]) -> str:
 
 
 def plan_document(shown: _Shown, *, exit_code: int) -> dict[str, Any]:
-    """Return a plan.
+    """Return the JSON of a plan.
 
     Args:
-        shown: what is told.
-        exit_code: what the process will end with.
+        shown: the plan, and what is known about it.
+        exit_code: of the process.
     """
     planned, took, rehearsal = shown.planned, shown.took, shown.rehearsal
     plan, project = planned.planned, planned.project

@@ -72,7 +72,7 @@ def revert(
 
 
 def _look(session: Session, project: Project, name: str, options: RevertOptions, *, rehearses: bool, json: bool) -> int:
-    """Show what would be undone, and with a rehearsal how that goes; return what the process ends with."""
+    """Show what would be undone, and with a rehearsal how that ends; return the exit code."""
     from migrate_graph.workflow.revert import counted_losses, foresee, plan_revert, with_derived
 
     found = plan_revert(
@@ -115,7 +115,7 @@ def _rehearsal_lines(foreseen: Foreseen, losses: Sequence[Loss], style: TextStyl
 
 
 def plan_text(found: Assessment, style: TextStyle) -> Iterator[str]:
-    """Yield what would be undone, in order, by which statements or functions, and what becomes of views."""
+    """Yield what would be undone, in which order, by which statements or functions, and what happens to views."""
     plan = found.planned
     yield f"{found.project.name} · {one_line(found.reading.database)} · {counted(len(plan.steps), 'migration')} to revert"
     yield ""
@@ -131,7 +131,7 @@ def plan_text(found: Assessment, style: TextStyle) -> Iterator[str]:
 
 
 def way_back_lines(project: Project, step: Step) -> Iterator[str]:
-    """Yield what undoes a step: the statements that were derived, or the name and the place of its function."""
+    """Yield what undoes a step: the derived statements, or the name and the place of its `down` function."""
     from migrate_graph.workflow.ways_back import told_of
 
     told = told_of(project, step.migration)

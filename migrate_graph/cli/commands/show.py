@@ -61,7 +61,7 @@ def show(
 
 
 def _is_declared(session: Session, file: Path | None, name: str) -> bool:
-    """Return whether a name is that of something declared; a project that cannot be loaded declares nothing."""
+    """Return whether a migration or a view has this name; False if the project cannot be loaded."""
     try:
         graph = session.project(file).graph
     except MigrateGraphError:
@@ -128,7 +128,7 @@ def _how_known(view: View) -> str:
 
 
 def window_of(view: View) -> str:
-    """Return the window of a view in words."""
+    """Return the window of a view (since and until which migration it exists) in words."""
     parts = [f"since {view.since}" if view.since else "", f"until {view.until}" if view.until else ""]
     parts.append(f"replaces {view.replaces}" if view.replaces else "")
     return ", ".join(part for part in parts if part) or "always"

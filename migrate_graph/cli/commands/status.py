@@ -73,20 +73,20 @@ Status = TypeVar("Status")
 
 _DULL = frozenset({"applied", "pending", "blocked", "declared"})
 _FOLDED = 4
-"""So many in a row that say the same are one line."""
+"""The number of consecutive lines with the same content from which on they are shown as one line."""
 
 
 def status_text(
     project: Project, report: StatusReport, style: TextStyle, *, only_views: bool = False, everything: bool = False
 ) -> Iterator[str]:
-    """Yield what is known of every migration and view; what needs somebody stands last, where the eye is.
+    """Yield the state of every migration and view; what needs attention comes last, where a reader looks first.
 
     Args:
-        project: what is declared.
-        report: what is known.
-        style: how it is written.
-        only_views: leave the migrations out.
-        everything: one line each; else those that say the same one after the other are one line.
+        project: the loaded project.
+        report: the states.
+        style: how text is written.
+        only_views: leave out the migrations.
+        everything: one line for each; otherwise consecutive ones with the same content share a line.
     """
     yield from style.lines(_status_heading(project, report), indent=2, tone="bold")
     if report.reading.note:
@@ -102,7 +102,7 @@ def status_text(
 
 
 class _Row(Struct, frozen=True):
-    """A line of the list: one node, or several that say the same."""
+    """A line of the list: one migration or view, or several consecutive ones with the same content."""
 
     state: State
     cells: tuple[str, ...]
@@ -129,14 +129,14 @@ def _migrations_text(migrations: Sequence[MigrationStatus], style: TextStyle, le
 
 
 def _alike(states: Iterable[Status], sameness: Callable[[Status], object], least: int) -> Iterator[list[Status]]:
-    """Yield what shares a line: at least so many in a row that say the same, or one."""
+    """Yield the groups that share a line: at least `least` consecutive ones with the same content; otherwise each alone."""
     for _, group in groupby(states, key=sameness):
         alike = list(group)
         yield from [alike] if len(alike) >= least else ([each] for each in alike)
 
 
 def _sameness(state: MigrationStatus) -> object:
-    """Return what two migrations have in common that may share a line; what somebody should look at never does."""
+    """Return a value that is equal for migrations that may share a line; one that needs attention has a value of its own."""
     is_dull = state.known.state in _DULL and not state.known.changed and not state.known.commits
     return (state.known.state, state.known.late) if is_dull else state.name
 
@@ -216,14 +216,14 @@ def _view_row(state: ViewStatus) -> _Row:
 
 
 def _comes_up(state: ViewStatus) -> str:
-    """Return when a view comes up that never has; nothing of one that somebody has dropped."""
+    """Return which migration will create a view that was never created; empty for a view that somebody has dropped."""
     if not state.overdue:
         return ""
     return f"; it comes up with {one_line(state.renewed_by) or 'the next migration'}"
 
 
 def edited_sentence(state: ViewStatus) -> str:
-    """Return that the text of a view changed, and what brings the new one in."""
+    """Return a sentence that says that the text of a view has changed, and which migration brings the new text in."""
     brings = f"{one_line(state.renewed_by)} brings the new text in"
     none = f"no migration brings the new text in; let one do so: `{state.view.name}.renew(db)`"
     return f"text changed since it was created; {brings if state.renewed_by else none}"
@@ -273,7 +273,7 @@ def drift_text(drift: Drift, style: TextStyle) -> Iterator[str]:
 
 
 def _attention(report: StatusReport, style: TextStyle) -> Iterator[str]:
-    """Yield what does not go on by itself or is at work now, and what to type."""
+    """Yield what needs a decision or runs now, and the command to type."""
     from migrate_graph.core.history import ways_out
     from migrate_graph.core.states import State
 
@@ -302,7 +302,7 @@ def _attention(report: StatusReport, style: TextStyle) -> Iterator[str]:
 
 
 def _attention_line(state: MigrationStatus, style: TextStyle) -> list[str]:
-    """Return one that failed, died or runs: which, where, and what it said."""
+    """Return the lines about a migration that failed, was interrupted or runs: its name, its place and its error."""
     from migrate_graph.core.states import WORDINGS
 
     where = f" ({state.source})" if state.source else ""

@@ -141,15 +141,15 @@ def verify(
 
 
 class _Wanted(Struct, frozen=True):
-    """What is made of a proof.
+    """What is written after a proof.
 
     Attributes:
-        footprints: the footprint file is written.
-        sources: the files as they were, to which requirements are added; None: they are left alone.
-        picture: a file to draw into.
-        drawn: what is drawn there.
+        footprints: whether the footprint file is written.
+        sources: the state of the files to which requirements are added; None to leave the files unchanged.
+        picture: a file for a picture; None for no picture.
+        drawn: the picture.
         chosen: the format of the report.
-        output: where that goes.
+        output: the file of the report; None for stdout.
     """
 
     footprints: bool
@@ -161,7 +161,7 @@ class _Wanted(Struct, frozen=True):
 
 
 def _write(session: Session, proof: Proof, wanted: _Wanted) -> int:
-    """Write everything that is wanted; return what the process ends with."""
+    """Write everything that was asked for; return the exit code."""
     from migrate_graph.workflow.proof import keep, with_additions
 
     written = added = None
@@ -183,13 +183,13 @@ def _write(session: Session, proof: Proof, wanted: _Wanted) -> int:
 
 
 def _code(proof: Proof, refused: Sequence[MigrateGraphError]) -> int:
-    """Return what the process ends with: what was found, else the first file that cannot be written."""
+    """Return the exit code: that of the findings, or else that of the first file that cannot be written."""
     return proof.exit_code or (refused[0].exit_code if refused else ExitCode.OK)
 
 
 @contextmanager
 def _told_at_the_end(session: Session) -> Iterator[list[MigrateGraphError]]:
-    """Yield where errors are collected; they are told after the findings, also where something else ends the command."""
+    """Yield a list for errors, and show them at the end, after the findings; also if another exception ends the command."""
     refused: list[MigrateGraphError] = []
     try:
         yield refused
@@ -200,7 +200,7 @@ def _told_at_the_end(session: Session) -> Iterator[list[MigrateGraphError]]:
 
 @contextmanager
 def _collecting(refused: list[MigrateGraphError]) -> Iterator[None]:
-    """Keep what a file that cannot be written raises inside: the findings are not lost for it."""
+    """Collect the error of a file that cannot be written, so that the findings are still shown."""
     try:
         yield
     except Stopped:
@@ -210,7 +210,7 @@ def _collecting(refused: list[MigrateGraphError]) -> Iterator[None]:
 
 
 class _Watcher:
-    """Writes on stderr how far the watching of migrations is, at most every few seconds."""
+    """Writes the progress of the proof to stderr, at most one line every few seconds."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -226,7 +226,7 @@ class _Watcher:
             self._tell(f"watching {event.index} of {event.total}: {name}", now=event.index == 1)
 
     def doing(self, what: str) -> Callable[[int, int], None]:
-        """Return who is told how far something is that is done afterwards."""
+        """Return a function that shows the progress of a later part of the proof; it takes the number done and the total."""
         return lambda done, of: self._tell(f"{what}: {done} of {of}", now=done == of)
 
     def _tell(self, text: str, *, now: bool) -> None:
@@ -236,11 +236,11 @@ class _Watcher:
 
 
 _TELL_EVERY = 5.0
-"""Seconds between two lines about how far it is."""
+"""Seconds between two lines about the progress."""
 
 
 def _add(session: Session, proof: Proof, snapshot: Snapshot) -> Added:
-    """Write the missing requirements into the files, when the graph with them was found to hold."""
+    """Write the missing requirements into the files, if the proof of the graph with them succeeded."""
     from migrate_graph.workflow.adding_requires import Added, add_requires
 
     if not proof.holds_with_additions:

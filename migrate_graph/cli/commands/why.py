@@ -56,7 +56,7 @@ def why(
 
 
 def _state_of(session: Session, project: Project, name: str) -> str:
-    """Return the state of a migration; empty when no database says it: the order needs none."""
+    """Return the state of a migration; empty if no database answers, since the order is known without one."""
     from migrate_graph.workflow.status import read_status
 
     if not project.config.has_database:
@@ -78,10 +78,10 @@ def why_text(answer: Why, state: str, style: TextStyle, place: Callable[[str], s
     """Yield why something has its place in the order.
 
     Args:
-        answer: what was found out.
+        answer: the place in the order, and its reasons.
         state: of the migration; empty when it is not known.
-        style: how it is written.
-        place: gives file and line of a name.
+        style: how text is written.
+        place: returns the file and line of a name.
     """
     position = f"number {answer.position} in the order" if answer.position else "a view"
     name = one_line(answer.name)
