@@ -64,7 +64,7 @@ _TURNED = (
     ("where that is switched on", "workflow/locked_run.py", "RunOptions(reverts=True, weaving=weaving_options(self._config))", "RunOptions(reverts=True)", f"{BACK} -k 'switched_off or nobody'"),
     ("what an opened view reads is up before it", TURN, "            self._clear_the_way(moment.used_by(block.up))", "            pass", f"{BACK} -k aside_for_a_down"),
     ("undoing takes away nothing that came up by chance", "core/undoing.py", ", late=False)", ")", f"{CORE} -k undoing"),
-    ("the last step waits for all", "core/lanes.py", "            mine |= dict.fromkeys(takewhile(migration.name.__ne__, waits), WaitKind.VIEWS)  # when nothing is left to do", "            pass", f"{CORE} -k side_by_side"),
+    ("the last step waits for all", "core/lanes.py", "            mine |= dict.fromkeys(takewhile(migration.name.__ne__, waits), WaitKind.VIEWS)", "            pass", f"{CORE} -k side_by_side"),
     ("workers know that there are windows", "executor/worker.py", "replace(loaded.registry, views=views, windows=assignment.windows)", "replace(loaded.registry, views=views)", f"{SHOWN} -k side_by_side"),
     ("workers know what is late", "executor/side_by_side.py", "            overdue=self._overdue,", "            overdue={},", f"{SHOWN} -k side_by_side"),
     ("what is made by hand is taken over", "core/timeline.py", "            down=tuple(reversed(now.dependencies_first(moved | first))),", "            down=tuple(reversed(now.dependencies_first(moved))),", f"{WINDOWS} -k by_hand"),

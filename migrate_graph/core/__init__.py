@@ -1,1 +1,1 @@
-"""The quiet room: values in, values out; no database, no terminal, no process."""
+"""The core: functions from values to values; it uses no database, no terminal and no process."""

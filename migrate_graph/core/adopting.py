@@ -1,4 +1,4 @@
-"""What a migration must say so that other databases get what somebody changed by hand: statements in their order, and what cannot be written."""
+"""The statements with which other databases get what somebody changed by hand, in their order, and what cannot be written."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ class Making(Struct, frozen=True):
     """The statements that make one thing, or change it to what it is now.
 
     Attributes:
-        now: in their order, where the thing has its place; none where that cannot be written.
-        later: what ties it to others, when everything is there.
-        gone: what drops it before anything is made, where it is made anew.
-        lacks: what of it they do not say, in words.
-        doubts: what somebody has to look at, though all of it is said.
-        place: the kind in whose place it is made, where that is not its own.
+        now: statements in their order, for the place in `ORDER` of the thing's kind; none where they cannot be written.
+        later: statements that link it to other things, for when all of these exist.
+        gone: statements that drop it before anything is made, where it is made anew.
+        lacks: what of the thing the statements leave out, in words.
+        doubts: what somebody has to check, though the statements leave nothing out.
+        place: the kind at whose place in `ORDER` it is made; empty for its own.
     """
 
     now: Sequence[str] = ()
@@ -40,11 +40,11 @@ ORDER = (
 """Kinds in the order in which they are made; they are dropped the other way round."""
 
 _USED_BY_COLUMNS = frozenset({"schema", "extension", "type", "sequence", "function", "procedure"})
-"""Kinds that are dropped last: what uses them may stay, and be changed so that it uses them no more."""
+"""Kinds that are dropped last: a column that uses one may stay, and is changed first so that it does not use it any more."""
 
 
 def rank_of(fact: Fact) -> int:
-    """Return the place of a fact's kind in that order; of all others after them."""
+    """Return the place of a fact's kind in `ORDER`; other kinds come after all of these."""
     kind = "view" if fact.kind == "matview" else fact.kind  # each may read the other
     return ORDER.index(kind) if kind in ORDER else len(ORDER)
 
@@ -69,14 +69,14 @@ def adoption_of(
     included: frozenset[str],
     managed: frozenset[str] = frozenset(),
 ) -> Adoption:
-    """Return what a migration says that does what somebody did by hand.
+    """Return the statements of a migration that does what somebody did by hand.
 
     Args:
-        changes: what somebody did; of one kind, what others need comes first.
+        changes: what somebody did; within one kind, what others need comes first.
         made: gives the statements for what is there now.
         dropped: gives the statement for what is gone; empty where that cannot be written.
         included: kinds of parts that the statement of a new table or view makes.
-        managed: relations that view managers make: they are changed there.
+        managed: relations that view managers make: a change of one belongs into its manager.
     """
     drops: list[tuple[tuple[int, int], str]] = []
     last: list[tuple[tuple[int, int], str]] = []
@@ -127,7 +127,7 @@ def _note(fact: Fact, making: Making, makes: list[tuple[int, str]], left: list[t
 
 
 def _depths(changes: Sequence[Drifted]) -> dict[Fact, int]:
-    """Return of each change how many others stand behind each other below it, by what the database said of it before: a view over a view has 1."""
+    """Return for each change the length of the longest chain of changed things that its old definition names: for a view over a view, 1."""
     below = {
         change.fact: [
             other.fact
@@ -152,14 +152,14 @@ def _depths(changes: Sequence[Drifted]) -> dict[Fact, int]:
 
 
 _HOLDS = {"column": "the values", "table": "the rows", "sequence": "the number that it has reached"}
-"""Kinds of what holds more than the database says of it, with what would be lost if it were dropped and made anew."""
+"""Kinds of things that hold data, with the data that would be lost if such a thing were dropped and made anew."""
 
 
 def _perhaps_renamed(changes: Sequence[Drifted]) -> dict[Fact, str]:
-    """Return what may have been renamed, with what to do: to drop it and make it anew would lose what it holds.
+    """Return the things that may have been renamed, with what to do: dropping one and making it anew would lose what it holds.
 
-    What is gone and what is new are alike: columns of one table and sequences by what the database says of them, tables by the names of their
-    columns.
+    A thing that is gone and a new one are alike if they are columns of one table or sequences with the same definition, or tables
+    whose columns have the same names.
     """
     gone, come = (
         [each for each in changes if each.fact.kind in _HOLDS and (each.after is None) is is_gone and (each.before is None) is not is_gone]
@@ -178,7 +178,7 @@ def _perhaps_renamed(changes: Sequence[Drifted]) -> dict[Fact, str]:
 
 
 def _looks(change: Drifted) -> tuple[object, ...]:
-    """Return what stays of a thing when it is renamed."""
+    """Return what stays the same of a thing when it is renamed."""
     kind, relation = change.fact.kind, change.relation
     if kind == "table":
         columns = {part.identity.removeprefix(f"{relation}.") for part in change.parts if part.kind == "column"}

@@ -19,12 +19,12 @@ _NOTHING: Mapping[str, Collection[str]] = MappingProxyType({})
 
 
 class Segment(Struct, frozen=True):
-    """Consecutive steps that are one transaction.
+    """Consecutive steps that share one transaction.
 
     Attributes:
         steps: at least two.
         views: managers whose views go down once for all of them, sorted.
-        woven: managers whose views will be in the way of statements, by the migration's name.
+        woven: managers whose views will block statements of a migration, by the migration's name.
     """
 
     steps: tuple[Step, ...]
@@ -48,43 +48,43 @@ def why_apart(migration: Migration) -> tuple[str, SourceLocation] | None:
 
 
 def segments_of(plan: Plan, woven: Mapping[str, Collection[str]] = _NOTHING) -> tuple[Segment, ...]:
-    """Return the segments of a plan: each step after the first takes down what the one before it brings up.
+    """Return the segments of a plan: each step after the first takes down a view that the step before it brings up.
 
     Args:
         plan: what runs.
-        woven: managers whose views were in the way of statements when it was rehearsed, by the migration's name.
+        woven: managers whose views blocked statements of a migration in a rehearsal, by the migration's name.
     """
     return tuple(
         Segment(
             steps, tuple(sorted(views)), {step.migration.name: woven.get(step.migration.name, ()) for step in steps}
         )
-        for steps, views in _runs(plan, woven)
+        for steps, views in _groups(plan, woven)
         if len(steps) > 1
     )
 
 
-def _runs(plan: Plan, woven: Mapping[str, Collection[str]]) -> Iterator[tuple[tuple[Step, ...], set[str]]]:
-    """Yield the steps that hang together, and what they share."""
-    run: list[Step] = []
+def _groups(plan: Plan, woven: Mapping[str, Collection[str]]) -> Iterator[tuple[tuple[Step, ...], set[str]]]:
+    """Yield all steps in groups that can share a transaction, each group with the views that its steps share."""
+    group: list[Step] = []
     shared: set[str] = set()
     for step in plan.steps:
-        both = _brought_up(run[-1], woven) & _taken_down(step, woven) if run else set()
-        if both and _lets_join(run[-1].migration) and _fits(step.migration):
-            run.append(step)
+        both = _brought_up(group[-1], woven) & _taken_down(step, woven) if group else set()
+        if both and _lets_join(group[-1].migration) and _fits(step.migration):
+            group.append(step)
             shared |= both
             continue
-        yield tuple(run), shared
-        run, shared = [step], set()
-    yield tuple(run), shared
+        yield tuple(group), shared
+        group, shared = [step], set()
+    yield tuple(group), shared
 
 
 def _fits(migration: Migration) -> bool:
-    """Return whether a migration may share a transaction; a resumable one goes on from what it has committed."""
+    """Return whether a migration may share a transaction. A resumable one may not: it continues from its own commits."""
     return not migration.resumable and why_apart(migration) is None
 
 
 def _lets_join(migration: Migration) -> bool:
-    """Return whether the next step may join one; a new value of an enum can be used when its transaction has ended."""
+    """Return whether the next step may join a migration's transaction. A new enum value cannot be used before that has ended."""
     return _fits(migration) and migration.facts.adds_enum_value is None
 
 

@@ -1,4 +1,4 @@
-"""Which migrations need each other, and which may not change places: the edges that a database saw a reason for."""
+"""Which migrations need each other, and which may not change places: the edges for which watched migrations give a reason."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Pair: TypeAlias = tuple[str, str]
 
 
 class _Does(StrEnum):
-    """What is done to a thing, as it is told."""
+    """What a migration does to a thing; the values are the words that people read."""
 
     USE = "used"
     MAKE = "made"
@@ -46,7 +46,7 @@ _ROWS = {Touch(each.name.lower()): each for each in _Does if each.name.lower() i
 _STRUCTURE = frozenset({_Does.MAKE, _Does.CHANGE, _Does.REMOVE})
 _WRITES = frozenset({_Does.INSERT, _Does.UPDATE, _Does.DELETE})
 
-# What may not change places with what, on one thing; read in both directions. Two that only insert may.
+# What may not change places with what, on one thing; each pair stands here in both directions. Two that only insert may.
 _CONFLICTS: dict[_Does, frozenset[_Does]] = {
     _Does.USE: _STRUCTURE,
     _Does.MAKE: _STRUCTURE | {_Does.USE},
@@ -72,7 +72,7 @@ _Set: TypeAlias = frozenset[_Does]
 
 @cache
 def _meets(doing: _Set) -> _Set:
-    """Return all that may not change places with this."""
+    """Return all that may not change places with one of these."""
     return frozenset(other for each in doing for other in _CONFLICTS[each])
 
 
@@ -83,7 +83,7 @@ def _clashes(one: _Set, other: _Set) -> bool:
 
 @cache
 def _covers(later: _Set, earlier: _Set) -> bool:
-    """Return whether all that clashes with what came earlier clashes with what came later, too."""
+    """Return whether all that clashes with `earlier` also clashes with `later`."""
     return _meets(later) >= _meets(earlier)
 
 
@@ -91,9 +91,9 @@ class Reason(Struct, frozen=True, order=True):
     """Why two migrations may not change places.
 
     Attributes:
-        what: a column, a relation, the rows of a table, as it is told.
-        before: what the first does to it: `used`.
-        after: what the other does to it: `removed`.
+        what: a column, a relation or the rows of a table, in words.
+        before: what the first migration does to it: `used`.
+        after: what the other migration does to it: `removed`.
     """
 
     what: str
@@ -102,7 +102,7 @@ class Reason(Struct, frozen=True, order=True):
 
     @property
     def told(self) -> str:
-        """What is done to it first, in words."""
+        """What the first migration does, in words: `public.invoice is used`."""
         several = self.what.startswith((_ROWS_OF, _COLUMNS_OF))
         return f"{self.what} {'are' if several else 'is'} {self.before}"
 
@@ -113,8 +113,8 @@ class Tie(Struct):
     Attributes:
         before: the earlier one.
         after: the later one.
-        needs: what the later one could not do without, and the earlier one was the last to make, as it is told; in order.
-        conflicts: why they may not change places, beside that; in order.
+        needs: what the later one needs and the earlier one was the last to make, in words; in order.
+        conflicts: other reasons why they may not change places; in order.
     """
 
     before: str
@@ -124,12 +124,12 @@ class Tie(Struct):
 
 
 class Commuting:
-    """The edges that footprints give reasons for, beside those that are declared.
+    """The edges that footprints give reasons for, compared with those that are declared.
 
     Args:
         order: migrations in the order in which they were watched; the declared edges go along it.
-        traces: what each of them did; nothing is said of those without one.
-        requires: the declared edges; one that does not go along the order does not count.
+        traces: what each of them did; migrations without a trace are left out.
+        requires: the declared edges; one that goes against the order does not count.
         commuting: pairs of names that may change places whatever was seen.
     """
 
@@ -153,7 +153,7 @@ class Commuting:
 
     @cached_property
     def ties(self) -> Mapping[Pair, Tie]:
-        """Everything that binds two migrations, where nothing in between binds them on the same thing; by pair, in order."""
+        """Everything that binds two migrations, by pair, in order; without what a migration between them binds by the same thing."""
         ties: dict[Pair, Tie] = {}
         self._find_conflicts(ties, self._find_needs(ties))
         for tie in ties.values():
@@ -165,26 +165,26 @@ class Commuting:
 
     @cached_property
     def undeclared(self) -> tuple[Tie, ...]:
-        """What needs something that another migration made, and does not come after it; nothing that follows from another of these."""
+        """Pairs of which one migration needs what the other made, and no declared edge orders them; without those that others imply."""
         needs = [pair for pair, tie in self.ties.items() if tie.needs]
         return tuple(self.ties[pair] for pair in self._lacking(needs))
 
     @cached_property
     def unordered(self) -> tuple[Tie, ...]:
-        """Which may not change places, and could: no edge orders them, and none that is missing would."""
+        """Pairs that may not change places, but are not ordered by the declared edges, even with the needs that are undeclared."""
         ancestors = self._ancestors(self._with_declared(pair for pair, tie in self.ties.items() if tie.needs))
         return tuple(tie for pair, tie in self.ties.items() if not self._is_among(ancestors, pair))
 
     @cached_property
     def _bound(self) -> dict[str, int]:
-        """The places of all that comes before each, by what was seen, as bits."""
+        """For each migration: the places of all that must come before it, by what was seen, as bits."""
         return self._ancestors(self._by_after(self.ties))
 
     @cached_property
     def _known(self) -> int:
-        """The places of those of which it is known what they do in any database, as bits.
+        """The places of the migrations that do the same in any database, as bits.
 
-        What one reads of rows that were there before may have it do something else where there are others: a trace is of a new database.
+        A migration that reads rows which were there before may do something else where there are others: traces are of new databases.
         """
         return sum(1 << self._place[name] for name in self._order if not _reads_rows(self._traces[name]))
 
@@ -194,10 +194,10 @@ class Commuting:
         return self._place
 
     def bound_to(self, name: str, among: int) -> int:
-        """Return which of some others must come before one: what was seen binds them, or nothing is known of one of the two.
+        """Return which of some others must come before a migration: what was seen binds them, or nothing is known of one of the two.
 
         Args:
-            name: which.
+            name: of the migration.
             among: places of the others, as bits.
         """
         is_known = self._known >> self._place[name] & 1
@@ -205,23 +205,23 @@ class Commuting:
 
     @cached_property
     def unreasoned(self) -> tuple[Pair, ...]:
-        """Declared edges that nothing gives a reason for that was seen; a reason may be in rows, or in people."""
+        """Declared edges for which nothing that was seen gives a reason; the reason may be in rows, or known only to people."""
         edges = self._in_order(self._reduced(self._declared))
         return tuple(each for each in edges if self._traces.keys() >= {*each} and not self._is_among(self._bound, each))
 
     @cached_property
     def inferred(self) -> tuple[Pair, ...]:
-        """The fewest edges that order everything that needs, or may not change places with, something else; in order."""
+        """The fewest edges that order all pairs of `ties`; in order."""
         kept = self._reduced(self._by_after(self.ties))
         return tuple(pair for pair in self.ties if pair in kept)
 
     @cached_property
     def missing(self) -> tuple[Pair, ...]:
-        """The fewest edges that order all of that together with the declared ones; in order."""
+        """The fewest edges that, together with the declared ones, order all pairs of `ties`; in order."""
         return tuple(self._lacking(self.ties))
 
     def _lacking(self, pairs: Iterable[Pair]) -> list[Pair]:
-        """Return which of some edges neither the declared ones imply, nor these together with the others."""
+        """Return which of some edges are implied neither by the declared ones, nor by these together with the other edges."""
         given = [*pairs]
         kept, ancestors = self._reduced(self._with_declared(given)), self._ancestors(self._declared)
         return [pair for pair in given if pair in kept and not self._is_among(ancestors, pair)]
@@ -266,7 +266,7 @@ class Commuting:
     # -- what binds two ---------------------------------------------------------------------------------------------------
 
     def _find_needs(self, ties: dict[Pair, Tie]) -> set[tuple[Fact, str, str]]:
-        """Note who needs what the last one before it has made; return what that is, by pair."""
+        """Note which migrations need what an earlier one has made; return each need with the one that made it and the one that needs it."""
         maker: dict[Fact, str] = {}
         found = set()
         for name in self._order:
@@ -281,7 +281,7 @@ class Commuting:
         return found
 
     def _find_conflicts(self, ties: dict[Pair, Tie], needs: AbstractSet[tuple[Fact, str, str]]) -> None:
-        """Note who may not change places, thing by thing, where that is no need."""
+        """Note which migrations may not change places, thing by thing; what is a need already is left out."""
         columns = _columns_of(self._traces[name] for name in self._order)
         things: dict[Fact, list[tuple[str, _Set]]] = {}
         for name in self._order:
@@ -293,7 +293,7 @@ class Commuting:
                     _tie(ties, before, after).conflicts.append(_reason(thing, first, then))
 
     def _clashing(self, doings: Iterable[tuple[str, _Set]]) -> Iterator[tuple[str, _Set, str, _Set]]:
-        """Yield the pairs that clash on one thing: each with the last ones before it; those stand between it and all earlier ones."""
+        """Yield the pairs that clash on one thing: each migration with the last ones before it, which stand between it and all earlier."""
         open_ones: list[tuple[str, _Set]] = []
         for name, doing in doings:
             still_open = []
@@ -301,7 +301,7 @@ class Commuting:
                 clash = _clashes(did, doing) and frozenset({earlier, name}) not in self._commuting
                 if clash:
                     yield earlier, did, name, doing
-                # What is excused from some order stands between nobody.
+                # A migration that may change places with another one (`commutes_with`) stands between no others.
                 if not (clash and _covers(doing, did) and name not in self._excused):
                     still_open.append((earlier, did))
             open_ones = [*still_open, (name, doing)]
@@ -320,7 +320,7 @@ def commuting_of(graph: MigrationGraph, current: Mapping[str, Trace], ordering: 
 
 
 def current_traces(graph: MigrationGraph, traces: Traces) -> dict[str, Trace]:
-    """Return what is known of the migrations whose text is the one that was watched, as that of the views that they made."""
+    """Return the traces of the migrations that still have the text with which they were watched; so must the views that they made."""
     return {
         name: entry.trace
         for name, entry in traces.entries.items()
@@ -331,7 +331,7 @@ def current_traces(graph: MigrationGraph, traces: Traces) -> dict[str, Trace]:
 
 
 def is_same_view(graph: MigrationGraph, entry: Entry, view: str) -> bool:
-    """Return whether a view has the text that a migration was watched with."""
+    """Return whether a view still has the text that it had when a migration that made it was watched."""
     known = graph.views.get(view)
     return known is not None and same_fingerprint(entry.views[view], known.fingerprint)
 
@@ -345,7 +345,7 @@ def _tie(ties: dict[Pair, Tie], before: str, after: str) -> Tie:
 
 
 def _without_parts(reasons: Iterable[Reason]) -> list[Reason]:
-    """Return reasons without those about columns of rows that are told as a whole."""
+    """Return reasons without those about single columns where the same reason is given for whole rows."""
     told = dict.fromkeys(reasons)
     whole = {
         (each.what.removeprefix(_ROWS_OF), each.before, each.after) for each in told if each.what.startswith(_ROWS_OF)
@@ -358,7 +358,7 @@ _COLUMNS_OF = "the columns of "
 
 
 def _columns_of(traces: Iterable[Trace]) -> dict[str, set[str]]:
-    """Return the columns of each table that anybody touched; what touches all columns touches each of these, and `*`."""
+    """Return the columns of each table that some migration touched, and `*`; one that touches all columns touches each of these."""
     columns: dict[str, set[str]] = {}
     for trace in traces:
         for table, touches in trace.rows.items():
@@ -369,7 +369,7 @@ def _columns_of(traces: Iterable[Trace]) -> dict[str, set[str]]:
 
 
 def _doings(trace: Trace, columns: Mapping[str, AbstractSet[str]]) -> dict[Fact, set[_Does]]:
-    """Return what a migration does to what."""
+    """Return what a migration does, by the thing that it does it to."""
     found: dict[Fact, set[_Does]] = {}
     for thing, does in chain(_to_structure(trace), _to_rows(trace, columns)):
         found.setdefault(thing, set()).add(does)
@@ -403,7 +403,7 @@ def _to_rows(trace: Trace, columns: Mapping[str, AbstractSet[str]]) -> Iterator[
 
 
 def _reason(thing: Fact, first: _Set, then: _Set) -> Reason:
-    """Return why two may not change places, in words."""
+    """Return why two migrations may not change places, in words."""
     one, other = next(
         (one, other) for one in _Does if one in first for other in _Does if other in _CONFLICTS[one] & then
     )

@@ -12,7 +12,7 @@ from migrate_graph.core.model import Migration, View, same_fingerprint
 
 
 class Reparented(Struct, frozen=True):
-    """A migration that waits for more than it did.
+    """A migration that waits for more than before.
 
     Attributes:
         migration: as it is now.
@@ -24,7 +24,7 @@ class Reparented(Struct, frozen=True):
 
 
 class Rewindowed(Struct, frozen=True):
-    """A view that lives at other times than it did.
+    """A view that lives at other times than before.
 
     Attributes:
         view: as it is now.
@@ -89,7 +89,7 @@ def _only(this: MigrationGraph, other: MigrationGraph) -> Iterator[Node]:
 
 
 def _renamed(before: MigrationGraph, after: MigrationGraph) -> Iterator[tuple[Migration, Migration]]:
-    """Pair what is gone with what is new by its body; a body that several share tells nothing."""
+    """Yield each migration that is gone with the new one that has the same body; a body that several share is left out."""
     gone = [each for name, each in before.migrations.items() if name not in after.migrations]
     new: dict[str, list[Migration]] = {}
     for name, each in after.migrations.items():

@@ -17,11 +17,11 @@ RELATIONS = frozenset({"table", "view", "matview", "foreign table", "sequence"})
 """Kinds of facts that other facts belong to."""
 
 _MOVES_WITH = {"view": frozenset({"column", "column order"}), "matview": frozenset({"column", "column order"})}
-"""Of a relation whose definition changed, the kinds of facts that this changes by itself."""
+"""For a kind of relation: the kinds of facts that change by themselves when its definition changes."""
 
 
 _IN_THE_TEXT = frozenset({"column", "constraint"})
-"""Kinds of facts that stand in the text of a table, where a database keeps one."""
+"""Kinds of facts that stand in the text of a table, where a database keeps one (SQLite)."""
 
 
 class Described(Struct, frozen=True):
@@ -54,12 +54,12 @@ class Inventory(Struct, frozen=True, eq=False, dict=True):
 
     @cached_property
     def digest(self) -> str:
-        """Return what is the same where the facts are."""
+        """A digest of all facts, the same for the same facts."""
         return digest_of(self.facts.items())
 
     @cached_property
     def relations(self) -> dict[str, str]:
-        """Return a digest of all that belongs to a relation, by its identity; what belongs to none stands by kind and identity."""
+        """Digests of all that belongs to a relation, by its identity; a fact that belongs to none has its own, by kind and identity."""
         owned: dict[str, list[tuple[Fact, Described]]] = {}
         for fact, described in self.facts.items():
             owned.setdefault(described.relation or f"{fact.kind} {fact.identity}", []).append((fact, described))
@@ -87,7 +87,7 @@ class Drifted(Struct, frozen=True):
         fact: which.
         before: its definition when the last run had ended; None where it was not there.
         after: its definition now; None where it is gone.
-        relation: that it belongs to; empty for none.
+        relation: the relation that it belongs to; empty for none.
         parts: facts that came, changed or went with it, and need no mention of their own.
     """
 
@@ -127,13 +127,13 @@ def why_not_comparable(before: Inventory, after: Inventory) -> str:
 
 
 def drift_between(before: Inventory, after: Inventory, *, ignore: Sequence[str] = ()) -> Drift:
-    """Return what is otherwise in the second of two inventories.
+    """Return what differs in the second of two inventories.
 
     Args:
         before: as the last run left it.
         after: as it is now.
-        ignore: patterns of what is not told: of names, or of a kind with a name (`public.log_*`, `index public.*_tmp`). What belongs
-            to a relation is meant with it.
+        ignore: patterns of what is left out: of names, or of a kind with a name (`public.log_*`, `index public.*_tmp`). The pattern of
+            a relation also means what belongs to it.
     """
     if unknown := why_not_comparable(before, after):
         return Drift(unknown=unknown)
@@ -162,8 +162,8 @@ def _changes(before: Inventory, after: Inventory) -> Iterator[Drifted]:
             spoken_for.add(relation)
         if fact.kind == "column" and (old is None or new is None):
             moved.add(relation)
-    # The order of columns is told only where no column came or went: a new one comes last, as everybody knows. The text of a table
-    # only where nothing that stands in it is told anyway.
+    # Another order of columns is reported only where no column came or went, which changes the order as well. Another text of a table
+    # is reported only where no column or constraint in it is.
     silent = {"column order": moved, "text": spoken_for}
     for fact, old, new in differing:
         relation = (new or old or _NOTHING).relation
@@ -173,7 +173,7 @@ def _changes(before: Inventory, after: Inventory) -> Iterator[Drifted]:
 
 
 def _folded(changes: Mapping[Fact, Drifted]) -> list[Drifted]:
-    """Return the changes with what goes without saying folded into what it belongs to."""
+    """Return the changes; those that follow from the change of their relation become `parts` of that change."""
     owners: dict[tuple[str, bool], Drifted] = {}
     for fact, change in changes.items():
         if fact.kind in RELATIONS:  # a view may be gone, and a table have come in its place

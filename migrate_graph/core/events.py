@@ -30,9 +30,9 @@ class Outcome(StrEnum):
     NOT_REACHED = "not reached"
     """The run stopped before it."""
     DONE = "done"
-    """It has done its work, which is kept when the whole run is (`apply --atomic`)."""
+    """Its body has ended well; its work is kept if the whole run succeeds (`apply --atomic`)."""
     ROLLED_BACK = "rolled back"
-    """It had done its work, and nothing of the run was kept (`apply --atomic`)."""
+    """Its body had ended well, but nothing of the run was kept (`apply --atomic`)."""
 
     @property
     def succeeded(self) -> bool:
@@ -57,16 +57,17 @@ class Result(Struct, frozen=True):
         source: file and line of the failure, or of the declaration.
         traceback: the user's frames of the exception, redacted; empty without one.
         hint: what to do about it.
-        warnings: what went well but should be known (INVALID indexes, odd return values).
+        warnings: what is no failure but should be known (INVALID indexes, odd return values).
         needs_decision: after commits of its own it was cut off, or failed with `on_partial = "stop"`. It does not run again before a human
             has decided.
         kept_before: own commits that earlier attempts left in the database, and that nobody has decided about.
-        stepped_aside: names of managers whose views were in the way of a statement and stepped aside by themselves, and names of
-            views that have no manager; in the order in which they went down.
+        stepped_aside: names of managers whose views blocked a statement and stepped aside, and names of such views that have no
+            manager; in the order in which they went down.
         unfilled: names of managers whose materialized views came up without their rows, to be refreshed after the commit.
-        unrefreshed: in a rehearsal, which fills them at once: why some of these, or of those before, could not be filled; redacted.
-        replaced: names of managers whose views have got their new text while what reads them stayed up.
-        passes: when the same text may succeed ("when the database answers"), where it is not the text that is at fault; empty for every other failure.
+        unrefreshed: why some of these views, or of those of earlier migrations, could not be filled; redacted. Only in a rehearsal,
+            which fills them at once.
+        replaced: names of managers whose views got their new text while the views that read them stayed up.
+        passes: when the same text may succeed ("when the database answers"), where its text is not the cause; empty for other failures.
     """
 
     name: str
@@ -88,7 +89,7 @@ class Result(Struct, frozen=True):
 
 
 class Connecting(Struct, tag="connecting", frozen=True):
-    """The database does not answer yet; told every 10 s while it is waited for.
+    """The database does not answer yet; sent every 10 s until it does.
 
     Attributes:
         waited: seconds so far.
@@ -108,9 +109,9 @@ class LockHolder(Struct, frozen=True):
         client: address of the client; empty when unknown.
         since: when it connected or took the lock, as text; empty when unknown.
         role: who is logged in (PostgreSQL); empty when unknown.
-        migration: that runs now, as far as the database tells: a long name is cut; empty when unknown.
-        held_up: what its migration waits for, in words; empty when it goes on, or that is not known.
-        beside: the migrations that run beside that one, as far as the database tells.
+        migration: the migration that it runs now, as far as the database tells: a long name is cut; empty when unknown.
+        held_up: what that migration waits for, in words; empty when it does not wait, or that is unknown.
+        beside: the migrations that it runs beside that one, as far as the database tells.
     """
 
     pid: int
@@ -129,7 +130,7 @@ class LockHolder(Struct, frozen=True):
 
 
 class LockWaiting(Struct, tag="lock_waiting", frozen=True):
-    """Another runner works; told at once and then every 10 s.
+    """Another process holds the lock; sent at once and then every 10 s.
 
     Attributes:
         waited: seconds so far.
@@ -143,10 +144,10 @@ class LockWaiting(Struct, tag="lock_waiting", frozen=True):
 
 
 class LockAcquired(Struct, tag="lock_acquired", frozen=True):
-    """The lock is ours.
+    """This run holds the lock now.
 
     Attributes:
-        waited: seconds; 0.0 when it was free.
+        waited: seconds until then; 0.0 when it was free.
     """
 
     waited: float
@@ -165,12 +166,12 @@ class RestoreStarted(Struct, tag="restore_start", frozen=True):
 
 
 class RestoreProgress(Struct, tag="restore_progress", frozen=True):
-    """How far the restore is, or the check of the whole backup that comes before it; comes every few seconds whatever happens.
+    """How far the restore is, or the check of the whole backup that comes before it; sent every few seconds, also without progress.
 
     Attributes:
         read: bytes of the file read; bytes of SQL where the size is 0.
         size: bytes of the file as it is on disk; 0 where a command unpacks it.
-        checking: nothing is written yet.
+        checking: the backup is still being checked, and nothing is written yet.
         doing: line and first words of the statement that is being executed; empty while checking.
     """
 
@@ -195,7 +196,7 @@ class RunStarted(Struct, tag="run_start", frozen=True):
 
     Attributes:
         run: identifies the run.
-        plan: what will be walked.
+        plan: what will run.
         atomic: it is one transaction: all of it is kept, or nothing.
         jobs: how many of its steps may run at once.
         reverts: the migrations are undone.
@@ -239,11 +240,11 @@ class StepFinished(Struct, tag="migration_end", frozen=True):
 
 
 class StepWaiting(Struct, tag="waiting", frozen=True):
-    """What the database says the running migration is doing, when that is waiting.
+    """A running migration waits for something in the database.
 
     Attributes:
         name: of the migration.
-        seconds: since it started.
+        seconds: since the migration started.
         reason: `waiting for a lock held by pid 4242: UPDATE invoice …`, redacted.
     """
 
@@ -313,12 +314,12 @@ class ViewCreated(Struct, tag="view_create", frozen=True):
 
 
 class ViewBuilt(Struct, tag="view_build", frozen=True):
-    """A materialized view was built beside the old one, which could be read until now; it takes the place of that next.
+    """The new version of a materialized view was built beside the old one, which could be read meanwhile; next it takes the old one's place.
 
     Attributes:
         migration: in which migration.
         view: name of the manager.
-        seconds: that it took.
+        seconds: how long that took.
     """
 
     migration: str
@@ -327,7 +328,7 @@ class ViewBuilt(Struct, tag="view_build", frozen=True):
 
 
 class ViewReplaced(Struct, tag="view_replace", frozen=True):
-    """A view has its new text, and what reads it has stayed up.
+    """A view got its new text while the views that read it stayed up.
 
     Attributes:
         migration: in which migration.
@@ -339,7 +340,7 @@ class ViewReplaced(Struct, tag="view_replace", frozen=True):
 
 
 class ViewFellBack(Struct, tag="view_fall_back", frozen=True):
-    """A view goes down and comes up although it could have stayed: what was begun for that is undone.
+    """A view goes down and comes up although it was to stay up: what was begun for that is undone.
 
     Attributes:
         migration: in which migration.
@@ -367,12 +368,12 @@ class ViewRefreshing(Struct, tag="view_refresh_start", frozen=True):
 
 
 class ViewRefreshed(Struct, tag="view_refresh_end", frozen=True):
-    """It is filled.
+    """A materialized view that came up without its rows is filled.
 
     Attributes:
         view: name of the manager.
         relation: the materialized view.
-        seconds: that it took.
+        seconds: how long that took.
     """
 
     view: str
@@ -461,10 +462,10 @@ Event: TypeAlias = (
 )
 
 EVENT_TYPES: Final[Mapping[type[Event], str]] = {each: str(each.__struct_config__.tag) for each in get_args(Event)}
-"""What each is called in the JSON lines of a run."""
+"""The name of each event in the JSON lines of a run."""
 
 Observer: TypeAlias = Callable[[Event], None]
 
 
 def ignore_events(event: Event) -> None:
-    """An observer that tells nobody."""
+    """Ignore an event; the observer for callers that need none."""

@@ -12,7 +12,7 @@ from migrate_graph.messages import counted, sized
 from migrate_graph.user_files import SourceLocation
 
 KEEPS_OTHERS_OUT = frozenset({"SHARE", "SHARE ROW EXCLUSIVE", "EXCLUSIVE", "ACCESS EXCLUSIVE"})
-"""Locks on a table that keep those out who write there, or read."""
+"""Locks on a table that keep others from writing to it, or from reading it."""
 
 
 class Fact(Struct, frozen=True, order=True):
@@ -47,12 +47,12 @@ class Rewrite(Struct, frozen=True):
 
 
 class Held(StrEnum):
-    """What became of a statement in a rehearsal that cannot run everything."""
+    """What became of a statement in a rehearsal, which cannot run every statement."""
 
     RUN = "run"
     """It ran as it was sent."""
     HELD_BACK = "held back"
-    """The end or the begin of a transaction: a savepoint stood for it."""
+    """It begins or ends a transaction: a savepoint was used instead."""
     CHANGED = "run without CONCURRENTLY"
     SKIPPED = "not run: it cannot be part of a transaction"
     OUTSIDE = "not run: the server would act outside of the database"
@@ -81,7 +81,7 @@ class Statement(Struct, frozen=True):
         held: what became of it.
         error: what the database answered, when it failed.
         error_code: the class of that answer: an SQLSTATE (`2BP01`), or SQLite's name for it; empty where it has none.
-        blockers: views that the answer named and that no manager owns: they depend on what the statement changes.
+        blockers: views that the error names and that have no manager: they depend on what the statement changes.
     """
 
     sql: str
@@ -125,7 +125,7 @@ class Wrote(Struct, frozen=True):
 
 
 class OutsideAct(Struct, frozen=True):
-    """Something that a body did, or tried, beside its database.
+    """Something that a body did, or tried to do, outside of its database.
 
     Attributes:
         what: in words: `opens the file /tmp/x for writing`.
@@ -158,30 +158,30 @@ class Footprint(Struct, frozen=True):
 
     Attributes:
         statements: what it sent, in order.
-        locks: the strongest lock it held on each relation when it ended, relations that it made itself included. Each was there, or was
-            made: to lock is to need. Empty on SQLite, and for statements that are a transaction of their own.
+        locks: the strongest lock it held on each relation when it ended, relations that it made itself included. A migration needs each
+            relation that it locks. Empty on SQLite, and for statements that are a transaction of their own.
         added: facts that were not there before.
-        changed: facts whose definition is another.
+        changed: facts that have another definition than before.
         removed: facts that are gone.
-        renamed: of those, what stands there still, under another name: nothing of it is lost.
+        renamed: those of the removed facts that still exist under another name, so that nothing is lost.
         invalid: indexes that it left unusable, by name.
-        hangs: facts that what it made, made anew or changed depends on, by the database's own records, and that it did not add itself:
+        hangs: facts that it did not add itself, and on which what it made, made anew or changed depends, by the database's own records:
             columns, types, functions, keys of other tables, the relation that a column, an index or a trigger is part of, … A view that
             is taken down and brought up counts as made anew, also where it is defined as before.
-        lost: facts that what it removed, changed or made anew depended on, and does not any more. They may be gone, too.
-        uses: columns that were read or written, by its statements and by what these set off: views, triggers, functions, `DO`.
-            `public.invoice.*` stands for whole rows, and wherever nobody can tell which columns: take it for all of them.
-        writes: columns that were written in rows that were there, also where there were none. `public.invoice.*` where rows went, and
-            wherever nobody can tell which columns: take it for all of them, and for rows that come and go.
-        inserts: relations that rows were put into; what was done to the others stands in `writes`.
+        lost: facts on which what it removed, changed or made anew depended before, and does not depend any more. They may be gone, too.
+        uses: columns that were read or written by its statements, or by views, triggers, functions and `DO` blocks that these run.
+            `public.invoice.*` stands for whole rows, and for columns that are not known: it counts as all columns.
+        writes: columns that were updated, also where the table held no rows. `public.invoice.*` where rows were deleted, and where the
+            columns are not known: it counts as all columns, and as rows inserted and deleted.
+        inserts: relations that rows were inserted into; updated and deleted rows stand in `writes`.
         calls: functions, types, sequences and other facts without columns that its statements name.
-        checked: relations of which rows were looked up so that they stay: by a foreign key, or by `SELECT … FOR UPDATE`.
-        wrote: rows written, by table; of tables that hold none, nothing is to be seen here.
+        checked: relations whose rows were looked up so that they stay: by a foreign key, or by `SELECT … FOR UPDATE`.
+        wrote: numbers of rows written, by table; a statement that met no rows leaves nothing here.
         sizes: of the relations it touched that existed before, where the migration will really run.
         own_commits: commits that the body made itself.
-        outside: what it did beside its database.
-        without_rows: it was watched on a copy that held none of the rows: what it would write is not known.
-        unreadable: why views that it made cannot be read as it leaves them (SQLite, which takes such a view), in words.
+        outside: what it did outside of its database.
+        without_rows: it was watched on a copy without the rows: what it would write is not known.
+        unreadable: why views that it made cannot be read after it, in words (SQLite accepts such views).
         view_uses: of each view manager that came up in it, those whose views it uses, by the database's own records.
         not_rehearsed: why a part of it, or all, could not be watched, in words; empty when everything was.
         failure: why it failed; empty when it did not.
@@ -237,5 +237,5 @@ class Budget(Struct, frozen=True):
         return f"rewrite={self.rewrite if rest else f'{megabytes} MB'}, lock={self.lock:g}, rows={self.rows}"
 
     def is_small(self, size: Size) -> bool:
-        """Return whether a relation is so small that whatever is done to it is done at once."""
+        """Return whether a relation is so small that anything can be done to it quickly."""
         return size.bytes <= self.rewrite and size.rows <= self.rows

@@ -27,7 +27,7 @@ class Ordering(StrEnum):
     INTERTWINED = "intertwined"
     """By the trailing number of the name, then by order of definition."""
     DECLARED = "declared"
-    """As `legacy`; and what is not declared does not count: all that does not require each other may run side by side."""
+    """As `legacy`; but only declared requirements count: migrations that do not require each other may run side by side."""
 
 
 class NodeKind(StrEnum):
@@ -60,15 +60,15 @@ class EdgeKind(StrEnum):
     USES = "uses"
     """view read → view that reads it"""
     READS = "reads"
-    """the same, where the declaration of the reader leaves it out: it was seen, or its query names the other"""
+    """view read → view that reads it, where the reader leaves `uses` out: a database reported it, or the query names it"""
     REPLACES = "replaces"
     """predecessor → successor"""
     TOUCHES = "touches"
     """migration → view that it drops and recreates"""
     NEEDS = "needs"
-    """migration → migration that was seen to need it, and does not require it: nothing that is declared"""
+    """migration → migration that was seen to need it, but does not require it; never declared"""
     CONFLICTS = "conflicts"
-    """migration → migration with which it may not change places, while nothing orders them: nothing that is declared"""
+    """migration → migration: they may not change places, but no declared edge orders them; never declared"""
 
 
 class Edge(Struct, frozen=True, order=True):
@@ -88,7 +88,7 @@ class Edge(Struct, frozen=True, order=True):
 class MigrationGraph:
     """Migrations and views, resolved against each other.
 
-    Total: built from any registry, also one with unknown names, duplicates and cycles; judging is for `rules`.
+    It can be built from any registry, also one with unknown names, duplicates and cycles; finding these is for `rules`.
     Of several declarations of one name the first counts here; all stay in `registry`.
 
     Attributes:
@@ -121,7 +121,7 @@ class MigrationGraph:
 
     @cached_property
     def unknown_requirements(self) -> tuple[str, ...]:
-        """Names that migrations require and nothing declares, in the order in which they are met."""
+        """Names that migrations require but nothing declares, in the order of the requirements."""
         named = chain.from_iterable(each.requires for each in self.migrations.values())
         return tuple(dict.fromkeys(name for name in named if name not in self.migrations))
 
@@ -142,7 +142,7 @@ class MigrationGraph:
         return iter(sorted(self.edges_as_declared()))
 
     def edges_as_declared(self) -> Iterator[Edge]:
-        """Return the same edges as they are declared, without the time that sorting takes."""
+        """Yield the same edges in the order of their declarations, which saves the time for sorting."""
         for migration in self.migrations.values():
             for before in dict.fromkeys(migration.requires):
                 yield Edge(
@@ -163,9 +163,9 @@ class MigrationGraph:
                 yield Edge(Node(NodeKind.MIGRATION, migration.name), Node(NodeKind.VIEW, touched), EdgeKind.TOUCHES)
 
     def order(self, ordering: Ordering = Ordering.LEGACY) -> tuple[str, ...]:
-        """Return every declared migration in the order in which it would run from nothing.
+        """Return every declared migration in the order in which they would run on an empty database.
 
-        The order is edwh-migrate's. What is on or behind a cycle has no place in it: it stands last, as declared.
+        The order is edwh-migrate's. Migrations on or behind a cycle have no place in it: they stand last, in order of declaration.
         """
         if ordering not in self._orders:
             front = self._front(ordering)
@@ -174,9 +174,9 @@ class MigrationGraph:
         return self._orders[ordering]
 
     def _front(self, ordering: Ordering) -> list[str]:
-        """Return what has a place in an order: of all that could come next, always the first one by its key.
+        """Return the migrations that have a place in an order: of all that could come next, always the one with the smallest key.
 
-        networkx can do that, too; many runs need nothing else of it, and importing it takes longer than they do.
+        networkx could do that, too. Many runs need nothing else of it, and importing it takes longer than such a run.
         """
         keys = {name: _tie_break(each, rank, ordering) for rank, (name, each) in enumerate(self.migrations.items())}
         missing = {name: {each for each in one.requires if each in keys} for name, one in self.migrations.items()}
@@ -205,7 +205,7 @@ class MigrationGraph:
         """Return minimal rings that share no edge, each from its first-declared member along `before → after`.
 
         Args:
-            kind: REQUIRES, USES or REPLACES: the kinds that can hold a ring of one kind of node.
+            kind: REQUIRES, USES or REPLACES: the kinds of edges that join two migrations or two views.
         """
         return self._rings[kind]
 
@@ -257,7 +257,7 @@ class MigrationGraph:
 
     @cached_property
     def redundant_requires(self) -> Mapping[tuple[str, str], str]:
-        """Pairs (requirement, migration) that another requirement of the migration implies, with that one."""
+        """Pairs (requirement, migration) that another requirement of the migration implies; the value is that other requirement."""
         if all(len(each.requires) < 2 for each in self.migrations.values()):
             return {}
         return redundant_edges(self.requires)
@@ -272,7 +272,7 @@ class MigrationGraph:
 
     @cached_property
     def bounds(self) -> Mapping[str, tuple[str, ...]]:
-        """For each name that a `since` or an `until` says: the views whose window it opens or closes, in order of declaration."""
+        """For each migration that a `since` or an `until` names: the views whose window it opens or closes, in order of declaration."""
         found: dict[str, dict[str, None]] = {}
         for view in self.views.values():
             for bound in (view.since, view.until):
@@ -303,7 +303,7 @@ def _rings_in(digraph: nx.DiGraph[str]) -> tuple[tuple[str, ...], ...]:
 
 
 def _tie_break(migration: Migration, rank: int, ordering: Ordering) -> tuple[int, int, int]:
-    """Return 2.1.0's key for ties; an unknown requirement counts as one."""
+    """Return the key with which edwh-migrate 2.1.0 breaks ties; a requirement counts even if its name is unknown."""
     pulled_up = 0 if migration.requires else 1
     if ordering is not Ordering.INTERTWINED:
         return pulled_up, rank, rank
@@ -320,7 +320,7 @@ def _first_of_each(declared: Iterable[Named]) -> dict[str, Named]:
 
 
 def _digraph(befores: Mapping[str, Iterable[str]]) -> nx.DiGraph[str]:
-    """Draw an edge from everything that comes before; declared names first and in order, then the unknown ones."""
+    """Return a digraph of what comes before each name. Its nodes are the declared names in order, then the unknown ones."""
     digraph: nx.DiGraph[str] = nx.DiGraph()
     digraph.add_nodes_from(befores)
     digraph.add_edges_from((before, after) for after, names in befores.items() for before in names)

@@ -1,4 +1,4 @@
-"""Which views can take over as they stand when a migration ends, so that what reads them stays up."""
+"""Which views can get the text of their successors in place when a migration ends, so that the views that read them stay up."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class HandOver(Struct, frozen=True):
     """Views that take over together.
 
     Attributes:
-        first: what must be created before, since these views read it.
-        block: `down` are the views whose names they take, `up` they and what reads them.
-        heirs: for each that takes over, the one whose place it takes.
-        leaving: what reads one of them and retires with the same migration.
+        first: views that must be created before, since these views read them.
+        block: `down` are the views whose places they take, `up` these views themselves; in both, also the readers that stay up.
+        heirs: for each view that takes over, the one whose place it takes.
+        leaving: views that read one of them and retire with the same migration.
     """
 
     first: ViewBlock
@@ -32,7 +32,7 @@ class HandOver(Struct, frozen=True):
 def heirs_in(timeline: Timeline, block: ViewBlock) -> dict[str, str] | None:
     """Return, for each view of a block that takes over, the one whose place it takes.
 
-    None where one retires without a successor, or has several.
+    None where a view retires without a successor, or has several.
     """
     retiring = [name for name in block.down if name not in block.up]
     heirs = _heirs(timeline, retiring, block.up)
@@ -40,11 +40,11 @@ def heirs_in(timeline: Timeline, block: ViewBlock) -> dict[str, str] | None:
 
 
 def hand_overs(timeline: Timeline, turn: ViewBlock, built: Container[str]) -> Iterator[HandOver]:
-    """Yield what can be handed over as it stands at a migration's end, as far as declarations tell; each for itself.
+    """Yield the views that can be handed over in place at a migration's end, as far as declarations tell, in independent groups.
 
     Args:
         timeline: of the graph.
-        turn: what goes down and comes up then, if nothing stays.
+        turn: what goes down and comes up then, if nothing stays up.
         built: views that exist.
     """
     retiring = [name for name in turn.down if name in built and name not in turn.up]
@@ -70,7 +70,7 @@ def _heirs(timeline: Timeline, retiring: Sequence[str], up: Sequence[str]) -> di
 
 
 def _standing(graph: MigrationGraph, retiring: Sequence[str], heirs: dict[str, str]) -> dict[str, str]:
-    """Return those that can take over as they stand: alone, as another view of the same name, and nothing that they read goes down."""
+    """Return the views that can take over in place: the only successor, with the same name, and nothing that they read goes down."""
     olds = [*heirs.values()]
     standing = {
         name: old
@@ -90,13 +90,13 @@ def _standing(graph: MigrationGraph, retiring: Sequence[str], heirs: dict[str, s
 
 
 def _same(graph: MigrationGraph, name: str, old: str) -> bool:
-    """Return whether two views are called alike, as far as their texts tell: the schema may be left out of one."""
+    """Return whether two views have relations of the same name, as far as their texts tell; one may leave the schema out."""
     names = (relation for each in (name, old) for relation in graph.views[each].relations)
     return len({each.lower().rpartition(".")[2].strip('"') for each in names}) == 1
 
 
 def _groups(graph: MigrationGraph, heirs: dict[str, str]) -> Iterator[dict[str, str]]:
-    """Yield those together that read one another, in their order."""
+    """Yield the views that take over in groups: those that read one another are in one group. Their order is kept."""
     heir_of = {name: name for name in heirs} | {old: name for name, old in heirs.items()}
     ties: Any = nx.Graph()
     ties.add_nodes_from(heirs)
@@ -107,12 +107,12 @@ def _groups(graph: MigrationGraph, heirs: dict[str, str]) -> Iterator[dict[str, 
 
 
 def _read_by(graph: MigrationGraph, names: Sequence[str] | AbstractSet[str] | dict[str, str]) -> set[str]:
-    """Return what some views read, however deep."""
+    """Return what some views read, directly or through others."""
     return {each for name in names for each in nx.ancestors(graph.uses, name)}
 
 
 def _readers_of(graph: MigrationGraph, names: Sequence[str]) -> set[str]:
-    """Return what reads some views, however deep."""
+    """Return what reads some views, directly or through others."""
     return {each for name in names for each in nx.descendants(graph.uses, name)}
 
 

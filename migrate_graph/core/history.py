@@ -49,7 +49,7 @@ class Attempt(Struct, frozen=True):
         name: of the migration.
         run: identifies the run (a UUID's text).
         state: how it ended; RUNNING on a row nobody is working on means: interrupted.
-        commits: commits of the migration's own that are durable.
+        commits: how many durable commits the migration made itself.
         started: UTC.
         finished: UTC; None while running or when the process died.
         duration: seconds; None as above.
@@ -91,7 +91,7 @@ class Attempt(Struct, frozen=True):
 
     @property
     def left_nothing(self) -> bool:
-        """Whether it was an attempt to revert of which nothing stayed: the migration is applied as before."""
+        """Whether it was a failed attempt to revert that changed nothing: the migration is applied as before."""
         return self.state is AttemptState.REVERT_FAILED and not self.commits
 
 
@@ -106,7 +106,7 @@ class StoredView(Struct, frozen=True):
     Attributes:
         relation: the relation's name as the database has it, schema included where there is one.
         manager: name of the view manager that took it down, or has brought it up.
-        migration: in which migration.
+        migration: the migration in which that happened.
         definition: everything captured before the drop, as JSON text of the database room.
     """
 
@@ -123,12 +123,12 @@ class History(Struct, frozen=True, dict=True):
         records: the ledger, by name.
         attempts: the journal, oldest first.
         views_down: the view ledger: empty in a healthy database.
-        views_unfilled: materialized views that came up without their rows, which a refresh is still to bring.
+        views_unfilled: materialized views that came up without their rows, and still need a refresh.
         view_texts: of each view manager that the database knows, fingerprint of its text when it last came up; empty when unknown.
-        views_there: the declared views that the database has, or once had, known to its view ledger or found; None where nobody has looked.
+        views_there: the declared views that its view ledger knows, or that were found in the database; None where nobody has looked.
         pending_tasks: what the last run still had to do after its migrations (`"flush"`), from the journal.
-        facts_at: where in the journal it stands what the database was made of when a run had ended: grows as the attempts' ids do; 0
-            where that is not known.
+        facts_at: id of the journal's row that stores the schema of the database as it was after a run; to be compared with the ids of
+            attempts. 0 where there is none.
     """
 
     records: Mapping[str, Record] = field(default_factory=lambda: MappingProxyType({}))
@@ -146,11 +146,11 @@ class History(Struct, frozen=True, dict=True):
         return frozenset(name for name, record in self.records.items() if record.installed)
 
     def last_attempts(self) -> dict[str, Attempt]:
-        """Return the newest attempt of every migration that has one; those that left nothing of a revert are passed over."""
+        """Return the newest attempt of every migration that has one; failed attempts to revert that changed nothing are left out."""
         return {attempt.name: attempt for attempt in self.attempts if not attempt.left_nothing}
 
     def half_undone(self) -> frozenset[str]:
-        """Return the migrations of which a revert has left a part: they are recorded as installed, and are not whole."""
+        """Return the migrations that a revert has undone only in part: they are still recorded as installed."""
         last = self.last_attempts()
         return frozenset(name for name in self.applied if name in last and last[name].state in _HALF_UNDONE)
 
@@ -166,7 +166,7 @@ class History(Struct, frozen=True, dict=True):
 
     @property
     def has_lost_facts(self) -> bool:
-        """Whether a run has changed something since, and ended before it could store that."""
+        """Whether a run has changed something since the schema was last stored, and ended before it could store it again."""
         return any(attempt.was_run and self._is_after_facts(attempt) for attempt in self.attempts)
 
     def _is_after_facts(self, attempt: Attempt) -> bool:

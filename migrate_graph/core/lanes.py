@@ -27,17 +27,17 @@ class WaitKind(StrEnum):
     REQUIRES = "requires"
     """It requires the other one."""
     PLACE = "place"
-    """One of the two declares nothing about its place, and so they keep it."""
+    """One of the two declares nothing about its place, so they keep their order."""
     VIEWS = "views"
-    """Both open, begin or end views that hang together."""
+    """Both open, begin or end views that are connected by `uses` or `replaces`."""
 
 
 class Order(Struct, frozen=True):
     """What a plan says about which of its steps may overlap.
 
     Attributes:
-        waits: for each step, in the order of the plan: the steps that must have ended before it begins, and why. Those that others
-            imply are left out where only a place is kept.
+        waits: for each step, in the order of the plan: the steps that must have ended before it begins, and why. Steps that it waits
+            for only because of its place are left out where others imply them.
         alone: the steps that overlap with no other.
     """
 
@@ -65,17 +65,17 @@ def order_of(
 ) -> Order:
     """Return what each step of a plan waits for.
 
-    A step waits for what it requires. One that requires nothing may rely on what was written before it, without saying so: it waits
-    for every step before it that stands in the same file, unless it is declared `independent`, or the ordering says that all
-    is declared, or both were watched, and nothing was seen for which they may not change places. Steps whose views hang together
-    (`uses`, `replaces`), or whose windows they open or close, keep their order.
+    A step waits for what it requires. A step that requires nothing may rely on earlier migrations without declaring it: it waits for
+    every step before it in the same file. It does not if it is declared `independent`, if the ordering is `declared`, or if both were
+    watched and nothing was seen that forbids them to change places. Steps keep their order if the views that they open, or whose
+    windows they open or close, are connected by `uses` or `replaces`.
 
     Args:
-        plan: whose steps.
-        graph: it was made from.
+        plan: the plan.
+        graph: the graph that the plan was made from.
         ordering: how ties are broken; `intertwined` makes one history of several files.
         one_history: all files are one history in any case, as numbered files of one directory are.
-        seen: what was seen of migrations that were watched; None where nothing is known.
+        seen: what was seen of migrations that were watched; None where none was watched.
     """
     waits: dict[str, dict[str, WaitKind]] = {step.migration.name: {} for step in plan.steps}
     whole = one_history or ordering is Ordering.INTERTWINED
@@ -88,7 +88,8 @@ def order_of(
         if not (migration.requires or migration.independent or ordering is Ordering.DECLARED):
             mine |= dict.fromkeys(places.kept_by(file, migration.name), WaitKind.PLACE)
         if graph.registry.windows and any(graph.views[view].since is None for view in step.views.new):
-            mine |= dict.fromkeys(takewhile(migration.name.__ne__, waits), WaitKind.VIEWS)  # when nothing is left to do
+            # A view without `since` comes up when no other migration is left to run.
+            mine |= dict.fromkeys(takewhile(migration.name.__ne__, waits), WaitKind.VIEWS)
         for family in views.of(step):
             if family in last_in:
                 mine[last_in[family]] = WaitKind.VIEWS
@@ -100,13 +101,16 @@ def order_of(
 
 
 class _Places:
-    """What a step waits for that declares nothing: all before it in its file. What another such step waits for is implied."""
+    """What a step waits for that declares nothing: the steps before it in its file, back to the last other step of that sort.
+
+    That one waits for all before it.
+    """
 
     def __init__(self) -> None:
         self._since_last: dict[str, list[str]] = {}
 
     def kept_by(self, file: str, _name: str) -> Sequence[str]:
-        """Return what one waits for."""
+        """Return the steps that a step waits for because it declares nothing."""
         return self._since_last.pop(file, [])
 
     def add(self, file: str, name: str, _waits: Iterable[str]) -> None:
@@ -115,7 +119,7 @@ class _Places:
 
 
 class _SeenPlaces(_Places):
-    """The same where migrations were watched: those that were seen to do nothing to each other keep no place."""
+    """The same where migrations were watched: two that were seen not to influence each other need not keep their order."""
 
     def __init__(self, seen: Commuting) -> None:
         super().__init__()
@@ -143,7 +147,7 @@ class _SeenPlaces(_Places):
 
 
 class _Families:
-    """Views that hang together: what opening one of them may take down, whichever of them live."""
+    """Families of views that are connected by `uses` or `replaces`: opening one of a family may take down any other of it."""
 
     def __init__(self, graph: MigrationGraph) -> None:
         self._graph = graph
@@ -182,9 +186,9 @@ class Queue:
         self.running: set[str] = set()
 
     def begin(self) -> str | None:
-        """Return the step that begins now, the first of the plan that can; None where nothing can before another one has ended.
+        """Return the step that begins now: the first of the plan that can; None where none can before a running one has ended.
 
-        A step that runs alone holds back those behind it: it would wait for ever otherwise.
+        A step that must run alone holds back the steps behind it: otherwise it might never find itself alone.
         """
         if not self._ready or len(self.running) >= self._jobs or self.running & self._alone:
             return None
@@ -196,7 +200,7 @@ class Queue:
         return name
 
     def end(self, name: str) -> None:
-        """Note that a step has ended, however it did."""
+        """Note that a step has ended, whatever its outcome."""
         self.running.remove(name)
         for after in self._behind.get(name, ()):
             self._missing[after] -= 1
@@ -211,8 +215,8 @@ class Slot(Struct, frozen=True):
         name: of the step.
         lane: its number, from 1.
         start: seconds after the beginning of the run.
-        seconds: that it takes.
-        is_known: that it has taken so long before; it is a guess otherwise.
+        seconds: how long it takes.
+        is_known: it took so long in an earlier run; otherwise `seconds` is a guess.
     """
 
     name: str
@@ -234,7 +238,8 @@ class Forecast(Struct, frozen=True):
         jobs: how many.
         order: what each step waits for.
         slots: of each step, in the order of the plan.
-        critical: the longest way through what waits for each other: no number of jobs makes the run shorter.
+        critical: the critical path: the steps, each waiting for the one before, that take longest together. No number of jobs makes
+            the run shorter than that.
     """
 
     jobs: int
@@ -254,7 +259,7 @@ class Forecast(Struct, frozen=True):
 
     @property
     def critical_seconds(self) -> float:
-        """How long the longest way takes."""
+        """How long the critical path takes."""
         on_it = set(self.critical)
         return sum(slot.seconds for slot in self.slots if slot.name in on_it)
 
@@ -278,7 +283,7 @@ def forecast(order: Order, jobs: int, took: Mapping[str, float]) -> Forecast:
     Args:
         order: what each step waits for.
         jobs: how many may run at once.
-        took: seconds of each step, where that is known; others count like the middle one of these, or all alike.
+        took: seconds of each step, where that is known; others count as long as the median of these, or all alike where none is known.
     """
     guess = median(took.values()) if took else 1.0
     seconds = {name: took.get(name, guess) for name in order.waits}
@@ -298,7 +303,7 @@ def forecast(order: Order, jobs: int, took: Mapping[str, float]) -> Forecast:
 
 
 def _longest(order: Order, seconds: Mapping[str, float]) -> tuple[str, ...]:
-    """Return the way through the waits that takes longest; of equal ones that of the first step."""
+    """Return the critical path; of several that take equally long, the one through the steps that come first in the plan."""
     ends: dict[str, float] = {}
     came_from: dict[str, str | None] = {}
     for name, waits in order.waits.items():

@@ -1,4 +1,4 @@
-"""networkx, imported when it is first used: that takes longer than most runs, and many have nothing to walk."""
+"""networkx, imported when it is first used: the import takes longer than most runs, and many runs do not need it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["nx"]
 
 
 class _Late:
-    """Stands for a module until something of it is asked for."""
+    """Stands for a module, and imports it when one of its attributes is used."""
 
     def __init__(self, name: str) -> None:
         self._name = name

@@ -17,12 +17,12 @@ from migrate_graph.user_files import SourceLocation
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping
 
-# The ancestor's: `_20260330_001` strictly, `_123_45` or `_20260330` leniently, at the very end of the name.
+# edwh-migrate's rule: strictly `_20260330_001`; `_123_45` and `_20260330` count as well. Always at the end of the name.
 _SEQUENCE = re.compile(r"(?P<first>\d+)(?:_(?P<second>\d+))?$")
 
 
 AUTO: Final = "auto"
-"""Instead of a way back: it is derived from what the migration was seen to add."""
+"""The `down` of a migration whose way back is derived: it drops what the migration was seen to add."""
 
 
 class TransactionMode(StrEnum):
@@ -42,8 +42,8 @@ class Rebuild(StrEnum):
     """How a materialized view comes up again.
 
     INLINE: with its rows, in the transaction in which it went down.
-    DEFERRED: without them; they come after the commit.
-    SWAP: built beside the old one, whose place it takes when it is done.
+    DEFERRED: without its rows; a refresh fills it after the commit.
+    SWAP: the new one is built beside the old one, and takes its place when it is complete.
     """
 
     INLINE = "inline"
@@ -52,10 +52,10 @@ class Rebuild(StrEnum):
 
 
 class Way(StrEnum):
-    """How a view that exists is there again after a step.
+    """How a view that exists before a step exists again after it.
 
     REBUILT: it goes down and comes up.
-    DEFERRED: the same, and its rows come after the commit.
+    DEFERRED: the same, but its rows come after the commit.
     BESIDE: its new version is built beside it, and takes its place.
     IN_PLACE: it gets its new text while it stays up.
     """
@@ -67,7 +67,7 @@ class Way(StrEnum):
 
 
 class BodyKind(StrEnum):
-    """What calling the body gives: only a FUNCTION does its work when called."""
+    """What kind of function a body is: only a FUNCTION does its work when it is called."""
 
     FUNCTION = "function"
     COROUTINE = "coroutine"
@@ -75,34 +75,34 @@ class BodyKind(StrEnum):
 
 
 def kind_of(body: Callable[..., Any]) -> BodyKind:
-    """Return whether calling the body does its work: judged on what is called, not on what a decorator wrapped."""
+    """Return the kind of a body: that of the function that is called, not of one that a decorator has wrapped."""
     if inspect.iscoroutinefunction(body) or inspect.isasyncgenfunction(body):
         return BodyKind.COROUTINE
     return BodyKind.GENERATOR if inspect.isgeneratorfunction(body) else BodyKind.FUNCTION
 
 
 def is_left_undone(value: object) -> bool:
-    """Return whether what a function has given is work that nobody does: a coroutine, which is closed, or a generator."""
+    """Return whether what a function returned is work that nobody will do: a coroutine or a generator. A coroutine is closed."""
     if inspect.iscoroutine(value):
         value.close()
     return inspect.isawaitable(value) or inspect.isgenerator(value) or inspect.isasyncgen(value)
 
 
 def unfit_arguments(function: Callable[..., Any], *, given: int = 1) -> str:
-    """Return the arguments of a function that a call does not fit; empty where it does, or nobody can tell.
+    """Return the parameters of a function, as text, where a call does not fit them; empty where it fits, or that is unknown.
 
-    What a decorator hands on to the function below it is its own affair.
+    The wrapper that a decorator has made is judged by its own parameters, not by those of the function that it wraps.
 
     Args:
-        function: which.
+        function: the function to check.
         given: how many values it is called with, by position.
     """
     code = function.__code__ if type(function) is FunctionType else None
     if code is not None and code.co_argcount == given and not code.co_kwonlyargcount:
-        return ""  # nearly all
+        return ""  # nearly all functions; `inspect.signature` is slow
     try:
         found = inspect.signature(function, follow_wrapped=False)
-    except (TypeError, ValueError):  # something of C that does not say
+    except (TypeError, ValueError):  # a function written in C may have no signature
         return ""
     try:
         found.bind(*[None] * given)
@@ -119,13 +119,14 @@ class BodyFacts:
     Attributes:
         fingerprint: hash of the normalised syntax tree, where comments and formatting do not count; after a `+`, hash of what
             it uses of the project. Empty when the source cannot be read. Compare two with `same_fingerprint`.
-        code: the same, without the content of files: what a body reads it reads when it runs, and another one may have written it.
-        returns_value: some `return` in the body has a value (True as well when the source cannot be read: nobody is
-            accused unseen).
-        commits_before_return: `db.commit()` stands just before `return True`.
-        creates_by_definition: `db.define_table(…, migrate=True)` stands there.
-        ends_transaction: where, and in words how, the body ends its transaction by itself, or needs to be outside of one.
-        adds_enum_value: an `ALTER TYPE … ADD VALUE` stands there.
+        code: the same, without the contents of files that the body reads: another migration may write them before it runs.
+        returns_value: whether some `return` in the body has a value; also True when the source cannot be read, so that no
+            migration is reported without evidence.
+        commits_before_return: where `db.commit()` stands directly before `return True`; None where it does not.
+        creates_by_definition: where `db.define_table(…, migrate=True)` stands; None where it does not.
+        ends_transaction: where, and in words how, the body ends its transaction itself or must run outside of one; None
+            where it does neither.
+        adds_enum_value: where an `ALTER TYPE … ADD VALUE` stands; None where none does.
         opened_views: names of the view managers opened in the body or in the helper functions it calls, in order of
             first appearance.
     """
@@ -141,10 +142,10 @@ class BodyFacts:
 
 
 class FactsOnDemand(BodyFacts):
-    """Facts that are read from the source text when somebody asks for one: of most migrations, most commands never do.
+    """Facts that are read from the source text when one is first used: most commands need them of few migrations.
 
     Args:
-        read: reads one, by its name, and those that come with it.
+        read: called with the name of a fact; returns it, and the others that were found with it, by name.
     """
 
     __slots__ = ("_read",)
@@ -153,7 +154,7 @@ class FactsOnDemand(BodyFacts):
     def __init__(self, read: Callable[[str], Mapping[str, object]]) -> None:
         object.__setattr__(self, "_read", read)
 
-    def __getattr__(self, name: str) -> object:  # only called where it has not been read yet
+    def __getattr__(self, name: str) -> object:  # Python calls this only for a fact that has not been read yet
         if name not in BodyFacts.__dataclass_fields__:
             raise AttributeError(name)
         for each, value in self._read(name).items():
@@ -171,10 +172,10 @@ class Condition(Struct, frozen=True, eq=False):
     """What must hold when a migration has done its work.
 
     Attributes:
-        text: SQL that asks it, on one line, or the name of the function that does.
-        ask: called with `db`; gives the rows of the SQL, or what the function gives.
-        is_sql: it is SQL: one row is wanted, whose first value is true.
-        source: where it stands.
+        text: the SQL on one line, or the name of the function.
+        ask: called with `db`; returns the rows of the SQL, or what the function returns.
+        is_sql: whether it is SQL: then it holds if there is exactly one row and its first value is true.
+        source: where it is written.
     """
 
     text: str
@@ -199,16 +200,16 @@ class Migration(Struct, frozen=True, eq=False):
         tags: free words for selection.
         declared_views: `@migration(views=[…])`: names of the views it takes down and up; None when not declared.
         ignore: codes of rules that do not apply to it.
-        kind: what calling the body gives.
+        kind: whether the body is a function, a coroutine or a generator.
         facts: what its source text tells.
         resumable: it may be run again from its beginning wherever it was cut off.
-        independent: what stands before it in its file, and is not required, does not matter to it.
-        after: what must hold when it has done its work; None for nothing.
+        independent: it does not depend on migrations that stand before it in its file, except on those that it requires.
+        after: what must hold when it has done its work; None where nothing is declared.
         commutes_with: names of others with which it may change places, whatever both were seen to do.
-        why: the reason for that, for people.
-        down: what undoes it, called with `db`; `"auto"` where that is to be derived; None for nothing.
-        weave: views that are in the way of its statements step aside by themselves.
-        defers: materialized views that come up in it do so without their rows, and are filled after its commit.
+        why: the reason for `commutes_with`, for people.
+        down: the function that undoes it, called with `db`; `"auto"` where it is to be derived; None where there is none.
+        weave: views that block one of its statements step aside: they go down and come up without being named.
+        defers: materialized views come up in it without their rows, and are filled after its commit.
     """
 
     name: str
@@ -264,12 +265,12 @@ class Migration(Struct, frozen=True, eq=False):
 def same_fingerprint(one: str, other: str) -> bool:
     """Return whether two bodies do the same, as far as is known.
 
-    A fingerprint without its second part, of what is used, was written by a version that did not look: then only the
-    first parts are compared. One that is empty tells nothing, and nobody is accused.
+    The second part of a fingerprint is about what the body uses. An older version of this tool wrote fingerprints
+    without it: then only the first parts are compared. An empty fingerprint tells nothing, and is the same as any other.
 
     Args:
-        one: of a body, or of what a database remembers.
-        other: of the body to compare with.
+        one: the fingerprint of a body, as it is now or as a database remembers it.
+        other: the fingerprint to compare it with.
     """
     own, _, used = one.partition("+")
     other_own, _, other_used = other.partition("+")
@@ -289,9 +290,9 @@ class UsesFrom(StrEnum):
 
     DECLARED = "declared"
     LEARNT = "seen"
-    """A database told so when the view was watched with the text that it has now."""
+    """A database reported it when the view was watched with the text that it has now."""
     GUESSED = "guessed"
-    """Its query names them; a database has not been asked."""
+    """Its query names them; no database has confirmed it."""
 
 
 class View(Struct, frozen=True, eq=False):
@@ -301,8 +302,8 @@ class View(Struct, frozen=True, eq=False):
         name: the name of the manager's class.
         manager: the class itself.
         uses: names of the managers whose views it reads.
-        since: the migration that opens its window; None: it always was.
-        until: the migration that closes its window; None: it always will be.
+        since: the migration that opens its window; None where it is open from the beginning.
+        until: the migration that closes its window; None where it stays open.
         replaces: name of the manager it takes over from.
         position: how many views were declared before it.
         source: where it is declared.
@@ -311,13 +312,13 @@ class View(Struct, frozen=True, eq=False):
         description: the docstring.
         fingerprint: of what `up` and `down` do, as in `BodyFacts`.
         rebuild: how its materialized view comes up again.
-        can_defer: its `up()` can do so without the rows, as far as can be seen; asked only where it is to.
+        can_defer: its `up()` can create it without the rows, as far as its code tells; read only where `rebuild` is DEFERRED.
         can_swap: it can be built beside the old one.
-        can_replace: it can get another text as it stands, where the database can do that.
+        can_replace: it can get a new text while it stays up, where the database can do that.
         is_materialized: it is declared to be a materialized view with rows.
         uses_from: how `uses` is known.
-        relations: names of what it creates, as SQL writes them, where its text tells.
-        query: its SELECT statement, where it is declared by one.
+        relations: names of the relations that it creates, as SQL writes them; empty where its text does not tell.
+        query: its SELECT statement; empty where it is not declared by one.
         settings: the names of what can be set in its class.
     """
 
@@ -344,7 +345,7 @@ class View(Struct, frozen=True, eq=False):
     settings: tuple[str, ...] = ()
 
     def in_window(self, applied: Container[str], *, running: str | None) -> bool:
-        """Return whether its window is open while `running` runs on top of `applied`; a successor is not asked.
+        """Return whether its window is open while `running` runs after `applied`, whether or not a successor has taken over.
 
         As in edwh-migrate 2.1.0, it is open in the migration named by `since` and in the one named by `until`.
         """
@@ -370,10 +371,10 @@ class Registry(Struct, frozen=True):
     Attributes:
         migrations: in order of declaration.
         views: in order of declaration.
-        unreached: files beside these that declare something and are not imported.
-        undecorated: functions of these files that are called like migrations and are none.
+        unreached: files beside the loaded ones that seem to declare something, and are not imported.
+        undecorated: functions in the loaded files that are named like migrations, but have no `@migration`.
         root: the directory that paths are relative to, as an absolute path; empty for declarations made in the process.
-        windows: views come up, go down and are handed over when the migration ends that their windows name.
+        windows: a view comes up, goes down or is handed over at the end of the migration that its window names.
     """
 
     migrations: tuple[Migration, ...] = ()

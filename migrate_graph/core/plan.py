@@ -25,7 +25,7 @@ class ReasonKind(StrEnum):
     ROOT = "root"
     """Requires nothing: order of declaration or sequence decides."""
     AFTER = "after"
-    """Runs as soon as its requirements have."""
+    """Runs as soon as its requirements have run."""
 
 
 class Reason(Struct, frozen=True):
@@ -33,7 +33,7 @@ class Reason(Struct, frozen=True):
 
     Attributes:
         kind: see `ReasonKind`.
-        after: the requirements that run in this plan or were applied before it: the ones not implied by others.
+        after: its requirements, without those that other requirements imply.
         status: what it was before: pending, failed (then it is tried again) or reverted.
         late: ordered before something that is already applied.
     """
@@ -85,7 +85,7 @@ class Plan(Struct, frozen=True, dict=True):
         orphans: recorded names that nothing declares, sorted.
         unselected: pending names that were not asked for, in that order.
         added: names that were not asked for but are required by what was.
-        standing: how every migration and every orphan stands before the plan runs.
+        standing: the state of every migration and every orphan before the plan runs.
     """
 
     steps: tuple[Step, ...] = ()
@@ -110,7 +110,7 @@ class Plan(Struct, frozen=True, dict=True):
 
     @cached_property
     def not_asked(self) -> frozenset[str]:
-        """What is pending and was not asked for, as a set."""
+        """`unselected` as a set."""
         return frozenset(self.unselected)
 
     def step_of(self, name: str) -> Step | None:
@@ -152,10 +152,10 @@ def build_plan(
         graph: what is declared; it may be invalid (what is on or behind a cycle is blocked).
         history: what the database remembers.
         ordering: how ties are broken.
-        selection: names of the migrations asked for; None for all. Closed under ancestors here.
+        selection: names of the migrations asked for; None for all. What they require is added here.
         stop_on_partial: a failed migration that kept own commits is not tried again: it needs a decision, like an
             interrupted one.
-        standing: how everything stands, where that is known already; see `standing_of`.
+        standing: the states before the plan, where they are known already; see `standing_of`.
     """
     if standing is None:
         standing = standing_of(graph, history, ordering=ordering, stop_on_partial=stop_on_partial)
@@ -200,14 +200,14 @@ def plan_in_order(graph: MigrationGraph, history: History, names: Iterable[str])
 
 
 def _with_requirements(graph: MigrationGraph, selection: AbstractSet[str]) -> set[str]:
-    """Close a selection under what it requires."""
+    """Return a selection and all that it requires, directly or not."""
     known = [name for name in selection if name in graph.requires]
     layers = nx.bfs_layers(graph.requires.reverse(copy=False), known)
     return {name for layer in layers for name in layer}.union(selection)
 
 
 def _course(graph: MigrationGraph, history: History, known: Mapping[str, NodeState]) -> Course:
-    """Return the views as they are before the plan: as the database has them, or as the migrations that are applied have left them."""
+    """Return the views as they are before the plan: as the database has them, or as the applied migrations have left them."""
     timeline, applied = Timeline(graph), {name for name, state in known.items() if state.applied}
     foreign = history.applied - known.keys()
     if graph.registry.windows and history.views_there is not None:
@@ -224,7 +224,7 @@ def _steps(
 ) -> tuple[Step, ...]:
     """Make the steps, following the views from what is applied to the end of the plan."""
     runnable = [name for name in asked if known[name].state in RUNNABLE]
-    if not runnable:  # then nobody needs to know which views the bodies of history have opened
+    if not runnable:  # then it does not matter which views the applied migrations have opened
         return ()
     course = _course(graph, history, known)
     steps = []

@@ -10,11 +10,11 @@ from migrate_graph.core.late import nx
 T = TypeVar("T", bound=Hashable)
 
 RINGS_PER_KNOT = 20
-"""Rings reported of one strongly connected component: enough to work on; a tangle has more rings than atoms."""
+"""How many rings are reported of one strongly connected component, which may hold millions of them."""
 
 
 def closure(names: Iterable[T], following: Callable[[T], Iterable[T]]) -> set[T]:
-    """Return some names, and all that follow from them."""
+    """Return some names, and all that `following` leads to from them, directly or through others."""
     found = set(names)
     waiting = list(found)
     while waiting:
@@ -81,7 +81,7 @@ def _shortest_ring(graph: nx.DiGraph[str], start: str) -> list[str]:
 def _without_chords(graph: nx.DiGraph[str], ring: list[str]) -> list[str]:
     """Shrink a ring found breadth first to the shortest one among its own members.
 
-    Only edges that lead back can cut it short: one that led further ahead would have shortened the search itself.
+    Only an edge that leads back can shorten it: the search itself would have used an edge that leads further ahead.
     """
     index = {name: place for place, name in enumerate(ring)}
     shortcuts = (

@@ -17,18 +17,19 @@ from migrate_graph.core.plan import Plan, Step
 from migrate_graph.core.states import State
 
 ABSENT = ""
-"""In the place of a digest: nothing of this name was there."""
+"""Stands for a digest where nothing of this name exists."""
 
 _HOLDERS = re.compile(r"%s|%\(\w+\)s|\?\d+|(?<![:\w])[:@$][A-Za-z_]\w*")
 _AROUND = re.compile(r"\s*\?\s*")
 _QUOTED = re.compile(r'("(?:[^"]|"")*")')
-# A sign is an operator behind an operand, and belongs to the value anywhere else. IS NULL is no value.
+# After an operand, a sign is an operator; anywhere else it belongs to the value.
 _SIGN = re.compile(r"([\w$]+|[?)\]])?(\s*)[-+]\s*(?=[?\d])")
 _NO_OPERAND = re.compile(
     r"ALL|AND|BETWEEN|BY|CASE|DEFAULT|DISTINCT|ELSE|FROM|HAVING|ILIKE|IN|IS|LIKE|LIMIT|NOT|OFFSET|ON|OR|RETURN|RETURNING|SELECT|SET"
     r"|SIMILAR|THEN|TO|USING|VALUES|WHEN|WHERE",
     re.IGNORECASE,
 )
+# The NULL in IS NULL is no value.
 _VALUES = re.compile(r"(?<![\w$])\d[\w.]*|(?<!\bIS )(?<!\bIS NOT )\b(?:NULL|TRUE|FALSE)\b", re.IGNORECASE)
 
 
@@ -36,7 +37,7 @@ class SealedStep(Struct, frozen=True):
     """One migration of a sealed plan.
 
     Attributes:
-        name: of it.
+        name: of the migration.
         fingerprint: of its body.
         status: `pending`, or how an earlier attempt ended, with the commits that it kept.
         views: managers of views that it takes down, brings up, makes or retires.
@@ -56,8 +57,8 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     """Everything that a plan depends on, at one moment.
 
     Attributes:
-        journal: tells one database from another by its journal; empty where it has none.
-        address: tells one database from another by where it is.
+        journal: identifies the database by its journal; empty where it has none.
+        address: identifies the database by where it is.
         steps: what would run, in this order.
         migrations: of every declared migration, its fingerprint and what it requires.
         views: of every declared view, its fingerprint and its window.
@@ -66,7 +67,7 @@ class Snapshot(Struct, frozen=True, kw_only=True):
         facts: digests of relations, and of what belongs to none; only of those that the steps touch, where `is_whole` is not set.
         is_whole: the facts are those of the whole database.
         settings: those that decide what a step does, though its code is the same.
-        server: that read them out, with the version of the tool: digests of others cannot be compared.
+        server: kind and version of the server that was read, and version of this tool: digests of others cannot be compared.
     """
 
     journal: str
@@ -88,7 +89,7 @@ class Snapshot(Struct, frozen=True, kw_only=True):
 
 
 class MovedKind(StrEnum):
-    """In which way something is not as it was when a plan was made."""
+    """How something differs from when a plan was made."""
 
     ADDED = "added"
     GONE = "gone"
@@ -105,16 +106,16 @@ class MovedKind(StrEnum):
     """Another version of the server: what the database is made of cannot be compared."""
     SETTING = "setting"
     DATABASE = "database"
-    """It is another one."""
+    """It is another database."""
 
 
 class Moved(Struct, frozen=True):
     """One thing that is not as it was when the plan was made.
 
     Attributes:
-        what: in which way.
+        what: how it differs.
         name: of the migration, the view or the thing in the database; empty for none.
-        told: the whole, as a sentence without its full stop.
+        told: all of this as a sentence, without its full stop.
     """
 
     what: MovedKind
@@ -138,10 +139,10 @@ def _without_values(text: str, *, is_behind_a_name: bool) -> str:
 
 
 def comparable(shape: str) -> str:
-    """Return a statement so that others which differ in values and spaces only are equal to it: signs, NULL and truth are values, too.
+    """Return a text that is equal for all statements that differ only in values and spaces; signs, NULL, TRUE and FALSE are values.
 
     Args:
-        shape: it has `?` for each literal already.
+        shape: the statement, which has `?` for each literal already.
     """
     parts = _QUOTED.split(" ".join(shape.split()))  # every second one is a quoted name
     plain = "".join(part if at % 2 else _without_values(part, is_behind_a_name=at > 0) for at, part in enumerate(parts))
@@ -236,7 +237,7 @@ def _view_ledger(history: History) -> dict[str, str]:
 
 
 def touched_by(footprint: Footprint, inventory: Inventory) -> set[str]:
-    """Return what a migration touched, as the digests of facts are called; also what it makes."""
+    """Return what a migration touched or made, by the names that `Inventory.relations` has."""
     known = inventory.relations
     found = {*footprint.locks, *footprint.wrote, *footprint.inserts, *footprint.checked}
     found |= {
@@ -255,7 +256,7 @@ _STAND_BY_NAME = frozenset({"table", "view", "matview", "sequence", "foreign tab
 
 
 def _prefixes(name: str) -> Iterator[str]:
-    """Yield what a qualified name begins with, the longest first: `a.b.c` begins with `a.b` and `a`."""
+    """Yield the parts that a qualified name begins with, the longest first: of `a.b.c`, `a.b` and `a`."""
     while "." in name:
         name = name.rpartition(".")[0]
         yield name
@@ -288,7 +289,7 @@ def done_of(sealed: Snapshot, history: History) -> tuple[str, ...]:
 
 
 def verdict(sealed: Snapshot, now: Snapshot, history: History) -> Verdict:
-    """Return what has moved since a plan was sealed; where steps of it are applied, as if they had been then.
+    """Return what has moved since a plan was sealed; what its own applied steps have changed does not count.
 
     Args:
         sealed: as it was.

@@ -25,7 +25,7 @@ _NEEDED = frozenset({EdgeKind.REQUIRES, EdgeKind.SINCE, EdgeKind.USES, EdgeKind.
 
 _KINDS = frozenset({NodeKind.MIGRATION, NodeKind.VIEW})
 _ASKED_FOR = tuple(state for state in State if WORDINGS[state].is_asked_for)
-"""What can be known of a migration in a database."""
+"""The states that `state:` can select."""
 
 
 def select(
@@ -173,7 +173,7 @@ class _Reader(Struct, dict=True):
     def _fault(self, message: str, word: str, among: Iterable[str], prefix: str = "") -> None:
         self.faults.append(message)
         close = similar(word, sorted(among))
-        # A selector's own name is shown with its colon behind it, the words after one with the selector before them.
+        # A method is shown as `tag:`, a value as `tag:value`.
         self.near += [f"'{each}:'" if prefix == ":" else f"'{prefix}{each}'" for each in close]
 
     @cached_property
@@ -191,6 +191,6 @@ class _Reader(Struct, dict=True):
 
 
 def _reach(start: frozenset[Node], arrows: nx.DiGraph[Node], hops: str) -> set[Node]:
-    """Walk so many steps; any number for an empty text."""
+    """Return the nodes that so many hops lead to, and `start`; an empty text means any number of hops."""
     layers = nx.bfs_layers(arrows, [node for node in start if node in arrows])
     return {node for layer in islice(layers, int(hops) + 1 if hops else None) for node in layer}

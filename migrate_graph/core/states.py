@@ -1,4 +1,4 @@
-"""The judge of states: what is known of each migration and view, and the one table of words and signs for it."""
+"""The state of each migration and view, and the one table of words and signs for states."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class State(StrEnum):
     """What is known of a migration or a view."""
 
     DECLARED = "declared"
-    """Nothing more than that: no database was asked, or the plan was not asked for it."""
+    """Only declared: no database was read, or the plan was not asked for it."""
     APPLIED = "applied"
-    """The ledger has it as installed; a view: it lives."""
+    """The ledger has it as installed; of a view: it lives."""
     PENDING = "pending"
     """It has not run."""
     REVERTED = "reverted"
@@ -38,23 +38,23 @@ class State(StrEnum):
     RUNNING = "running"
     """Somebody who holds the lock is at work on it."""
     BLOCKED = "blocked"
-    """Something that it requires cannot run; a view: nor can what opens its window."""
+    """Something that it requires cannot run; of a view: the migration that opens its window cannot run."""
     DOWN = "down"
     """A view that was taken down and did not come back."""
     ORPHAN = "orphan"
     """Named by something, or recorded, and declared nowhere."""
     CYCLE = "cycle"
-    """On a ring, so that nothing of it can be first."""
+    """Part of a ring: none of its members can come first."""
     RETIRED = "retired"
     """A view whose window has closed, or whose successor lives in its place."""
     REBUILT = "rebuilt"
     """A view that the plan takes down and brings up again."""
     ADDED = "added"
-    """A view that the plan creates; of a change: there now, and not in the revision that it is compared with."""
+    """A view that the plan creates; in a comparison with a revision: it is not in that revision."""
     CHANGED = "changed"
-    """Of a change: there before and after, and not the same."""
+    """In a comparison with a revision: it is in both, and differs."""
     REMOVED = "removed"
-    """A view that the plan retires; of a change: there was, and is no more."""
+    """A view that the plan retires; in a comparison with a revision: it is only in that revision."""
 
 
 class Wording(Struct, frozen=True):
@@ -62,10 +62,10 @@ class Wording(Struct, frozen=True):
 
     Attributes:
         glyph: stands before the name; each state has its own.
-        ascii: stands there where nothing else can be shown; each state has its own.
-        tone: `good`, `info`, `warning`, `error` or `muted`: how loud it is in a terminal.
+        ascii: stands before the name where only ASCII can be shown; each state has its own.
+        tone: `good`, `info`, `warning`, `error` or `muted`: decides its colour.
         legend: what it means.
-        is_asked_for: a migration in a database may be in it, so that `state:` selects it.
+        is_asked_for: a migration of a database can have this state, so `state:` can select it.
     """
 
     glyph: str
@@ -76,7 +76,7 @@ class Wording(Struct, frozen=True):
 
 
 WORDINGS: Final[Mapping[State, Wording]] = {
-    # The gravest first: of several nodes in one box, the first of these is told.
+    # The most serious first: a box that stands for several nodes shows the first state in this table that one of them has.
     State.FAILED: Wording("✗", "x", "error", "failed", is_asked_for=True),
     State.INTERRUPTED: Wording("!", "!", "error", "interrupted: a human must decide", is_asked_for=True),
     State.DOWN: Wording("↓", "v", "error", "taken down, and not brought back"),
@@ -95,11 +95,11 @@ WORDINGS: Final[Mapping[State, Wording]] = {
     State.REMOVED: Wording("-", "-", "error", "retired or removed"),
 }
 GRAVITY: Final = tuple(WORDINGS)
-"""The states, the gravest first."""
+"""The states, the most serious first."""
 STUCK: Final = frozenset({State.FAILED, State.INTERRUPTED, State.DOWN, State.CYCLE, State.ORPHAN, State.BLOCKED})
-"""What does not go on by itself."""
+"""States that need somebody's attention: the run does not go on here by itself, or something is wrong."""
 RUNNABLE: Final = frozenset({State.PENDING, State.FAILED, State.REVERTED})
-"""What the next run runs."""
+"""States of migrations that the next run runs."""
 
 
 class ViewChange(StrEnum):
@@ -114,7 +114,7 @@ class ViewChange(StrEnum):
 
     @property
     def state(self) -> State:
-        """What a view is while the plan is looked at."""
+        """The state of the view where a plan is shown."""
         if self is ViewChange.REBUILT:
             return State.REBUILT
         return State.ADDED if self is ViewChange.NEW else State.REMOVED
@@ -125,21 +125,21 @@ class NodeState(Struct, frozen=True):
 
     Attributes:
         state: see `State`.
-        applied: the ledger has it as installed; a view: it lives.
+        applied: the ledger has it as installed; of a view: it lives.
         place: in the run, from 1; 0 when it does not run.
         asked: false when it is pending and the plan was not asked for it.
         waits_for: what keeps it from running: requirements that cannot run; of a view, the migration that opens it.
-        late: not applied, and ordered before something that is.
-        code: of a migration that is applied: what is declared today.
-        edited: of a view that lives: its text is not the one that it was made with.
+        late: not applied, but ordered before something that is.
+        code: the migration as it is declared now; only of one that is applied.
+        edited: of a view that lives: its text has changed since it was created.
         commits: commits of its own that failed or interrupted attempts left in the database.
-        attempt: the last one, or what was written by hand after it.
-        when: it was applied, or last tried; None when never.
+        attempt: the last attempt, or the entry that somebody wrote by hand after it (`mark`, `resolve`).
+        when: the time when it was applied or last tried; None when never.
         recorded: the ledger has a row for it.
-        fingerprint: of the code that it was last accepted with, by a run or by hand; empty when unknown.
+        fingerprint: of the code that was last accepted for it, by a run or by hand; empty when unknown.
         replaced_by: of a view: the successor that lives in its place.
         heir: of a view: the successor that the plan hands it over to.
-        before: of a view that the plan changes: the state until then.
+        before: of a view that the plan changes: its state before the plan runs.
         change: of a view: what the plan does to it.
         taken_down: of a view: places of the steps that take it down.
         brought_up: of a view: places of the steps that bring it up.
@@ -167,25 +167,25 @@ class NodeState(Struct, frozen=True):
 
     @property
     def changed(self) -> bool:
-        """Whether its code is not the code that was applied, or made; the source text of a migration is read for that."""
+        """Whether its code has changed since it was applied, or, of a view, created. This reads the source text of a migration."""
         return self.edited or (
             self.code is not None and not same_fingerprint(self.fingerprint, self.code.facts.fingerprint)
         )
 
     @property
     def now(self) -> State:
-        """What it is before the plan runs: of a view, the state that its change hides."""
+        """Its state before the plan runs; `state` of a view that the plan changes tells what the plan does."""
         return self.before if self.before is not None else self.state
 
     @property
     def at_rest(self) -> NodeState:
-        """The same where nothing is about to run: what would, and what waits, is only declared."""
+        """The same without a plan: what is pending or blocked is only declared."""
         state = State.DECLARED if self.now in {State.PENDING, State.BLOCKED} else self.now
         return replace(self, state=state, before=None, place=0, waits_for=(), change=None, taken_down=(), brought_up=())
 
     @property
     def error(self) -> str:
-        """What went wrong in the last attempt; empty when it went well, or when somebody has decided since."""
+        """What went wrong in the last attempt; empty when it went well, or when somebody has decided about it since."""
         return self.attempt.error if self.attempt and self.attempt.was_run and not self.applied else ""
 
     @property
@@ -207,7 +207,7 @@ def states_of(graph: MigrationGraph, history: History | None = None, plan: Plan 
 
     Args:
         graph: what is declared.
-        history: what the database remembers; None when none was asked: then nothing is said but what the graph says.
+        history: what the database remembers; None when no database was read: then only the graph counts.
         plan: what would run; None when nothing is planned.
     """
     standing = standing_of(graph, history) if plan is None else plan.standing
@@ -223,7 +223,7 @@ def states_of(graph: MigrationGraph, history: History | None = None, plan: Plan 
 
 
 def _unknown(graph: MigrationGraph, states: States) -> list[Node]:
-    """Return the names that something refers to and nothing is known of, in the order of the edges, which few graphs need."""
+    """Return what edges refer to and `states` does not hold, in the order of sorted edges; they are sorted only if there is any."""
     found = {node for edge in graph.edges_as_declared() for node in (edge.before, edge.after) if node not in states}
     if not found:
         return []
@@ -231,7 +231,7 @@ def _unknown(graph: MigrationGraph, states: States) -> list[Node]:
 
 
 def edited_views(graph: MigrationGraph, history: History) -> frozenset[str]:
-    """Return the living views whose text does something else than when they were made."""
+    """Return the living views whose text does something else than when they were created."""
     moment = Timeline(graph).moment(applied=history.applied)
     return frozenset(
         name
@@ -249,14 +249,14 @@ def standing_of(
     at_work: bool = False,
     running: Collection[str] = (),
 ) -> dict[Node, NodeState]:
-    """Return how every migration and every orphan stands before anything is planned; this is what plans are made of.
+    """Return the state of every migration and every orphan before anything is planned; plans are made from these.
 
     Args:
         graph: what is declared.
-        history: what the database remembers; None when none was asked.
-        ordering: how ties are broken: what is late depends on it.
+        history: what the database remembers; None when no database was read.
+        ordering: how ties are broken: which migrations are late depends on it.
         stop_on_partial: a failed migration that kept own commits needs a decision, like an interrupted one.
-        at_work: somebody else holds the lock: the newest attempt that is not finished is running.
+        at_work: somebody else holds the lock; then the newest attempt, if it has no end, is running.
         running: the migrations that are known to run now; empty when that is not known.
     """
     if history is None:
@@ -279,7 +279,7 @@ class _Judge:
         self._applied = history.applied - self._half_undone
         self._attempts = history.last_attempts()
         self._kept = _kept_commits(history)
-        # Of the code that was last applied; a record written by hand accepts what is there then.
+        # Of the code that was last applied. A record that somebody writes by hand accepts the code of that moment.
         self._fingerprints = {
             attempt.name: attempt.fingerprint
             for attempt in history.attempts
@@ -289,7 +289,7 @@ class _Judge:
         self._busy_with = busy_with
 
     def migrations(self, ordering: Ordering) -> Iterator[tuple[Node, NodeState]]:
-        """Judge all declared ones in their order, then the orphans."""
+        """Yield the state of each declared migration in their order, then of each orphan."""
         order = self._graph.order(ordering)
         last_applied = max((place for place, name in enumerate(order) if name in self._applied), default=-1)
         met = set(self._applied)
@@ -314,15 +314,15 @@ class _Judge:
         known = replace(self._known(name, self._remembered(migration)), late=late)
         if known.state in {State.INTERRUPTED, State.RUNNING}:
             return known
-        # On or behind a cycle nothing runs, even where the ledger breaks the ring: the order there means nothing.
+        # Nothing on or behind a cycle runs, even where an applied migration breaks the ring: there is no order among them.
         stuck = self._graph.unsortable if name in self._graph.unsortable else frozenset()
         waits_for = tuple(before for before in migration.requires if before not in met or before in stuck)
         return replace(known, state=State.BLOCKED, waits_for=waits_for) if waits_for else known
 
     def _remembered(self, migration: Migration) -> State:
-        """Return what record and last attempt of a migration that is not applied add up to.
+        """Return the state of a migration that is not applied, from its record and its last attempt.
 
-        One that is resumable is never a question: cut off anywhere, it is run again.
+        A resumable migration whose body was cut off needs no decision: it is run again.
         """
         name = migration.name
         if name in self._busy_with:
@@ -356,7 +356,7 @@ class _Judge:
 
 
 def _kept_commits(history: History) -> dict[str, int]:
-    """Yield how many own commits each migration has left in the database since it was last settled, attempt by attempt."""
+    """Return how many own commits of failed or unfinished attempts each migration has left since one ended well or was decided."""
     kept: dict[str, int] = {}
     for attempt in history.attempts:
         unsettled = attempt.is_open or attempt.state in {AttemptState.FAILED, AttemptState.REVERT_FAILED}
@@ -375,7 +375,7 @@ def _planned(node: Node, known: NodeState, plan: Plan) -> NodeState:
 def _views(
     graph: MigrationGraph, history: History, plan: Plan | None, migrations: States
 ) -> Iterator[tuple[str, NodeState]]:
-    """Judge every view: what the plan does to it first, then whether it lives now."""
+    """Yield the state of every view: whether it was left down, else what the plan does to it, else whether it lives now."""
     moment = Timeline(graph).moment(applied=history.applied)
     down = {stored.manager for stored in history.views_down}
     verbs = _Verbs(plan)

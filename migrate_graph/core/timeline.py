@@ -57,21 +57,21 @@ class Timeline:
 
     Args:
         graph: what is declared.
-        order: migrations in the order in which they run, for questions about a place in it; none for all others.
+        order: migrations in the order in which they run; only `during`, `after` and `brought_up` need it.
     """
 
     def __init__(self, graph: MigrationGraph, order: Iterable[str] = ()) -> None:
         self.graph = graph
         self.views = graph.views
         self.places = {name: place for place, name in enumerate(order)}
-        # Looked up once for all moments, and only for the views that somebody asks about.
+        # Cached here for all moments, view by view as they are asked for.
         self.successors = cache(self._successors)
         self.relatives = cache(self._relatives)
         self.readers = cache(lambda name: tuple(graph.uses.successors(name)))
         self.predecessors = cache(self._predecessors)
 
     def _successors(self, name: str) -> tuple[str, ...]:
-        """Return the views that name a view in `replaces`. On a ring nothing comes last, so that none of it succeeds another."""
+        """Return the views that name a view in `replaces`; on a ring of `replaces` no view is the successor of another one."""
         ring = self._ringed.get(name, set())
         return tuple(after for after in self.graph.replaces.successors(name) if after not in ring)
 
@@ -95,11 +95,11 @@ class Timeline:
         return tuple(found)
 
     def moment(self, *, applied: Container[str], running: str | None = None) -> Moment:
-        """Return the views as they are while `running` runs on top of `applied`, or between two migrations."""
+        """Return the views as they are while `running` runs after `applied`, or, without it, between two migrations."""
         return Moment(self, applied, running)
 
     def living(self, applied: Container[str]) -> frozenset[str]:
-        """Return the views that live when just these migrations are applied: window open, no successor in its own."""
+        """Return the views that live when just these migrations are applied: their window is open, and that of no successor is."""
         moment = self.moment(applied=applied)
         return frozenset(name for name in self.views if moment.active(name))
 
@@ -107,7 +107,7 @@ class Timeline:
         """Return what opening these managers inside a migration takes down and brings up.
 
         Args:
-            opened: the managers; names that nothing declares are passed over.
+            opened: the managers; names that are not declared are ignored.
             applied: migrations that are installed.
             running: the migration that opens them.
         """
@@ -116,7 +116,7 @@ class Timeline:
     def turn(
         self, name: str, *, applied: Container[str], built: AbstractSet[str], late: Iterable[str] = ()
     ) -> ViewBlock:
-        """Return what goes down and what comes up when the body of a migration has ended, by the windows that it opens and closes.
+        """Return what goes down and comes up after the body of a migration, because of the windows that it opens and closes.
 
         Args:
             name: of the migration.
@@ -128,14 +128,15 @@ class Timeline:
         then = self.moment(applied=_And(applied, name))
         bound = self.graph.bounds.get(name, ())
         closed = [view for view in bound if view in built and not then.in_window(view)]
-        # Where a successor ends before the view that it replaced, that one is back.
+        # Where the window of a successor closes before that of the view that it replaced, the replaced view comes back.
         back = [view for one in closed for view in self.predecessors(one)]
         wanted = {view for view in (*bound, *back, *late) if view not in built and then.active(view)}
         wanted |= {view for view in then.used_by(wanted) if view not in built}
         replaced = {each for one in wanted for each in self.predecessors(one) if each in built}
         gone = replaced.union(closed)
         moved = gone | self._readers_of(gone, built)
-        # down() is called for what does not exist yet as well: the body may have made it by hand. Not where another version drops it.
+        # down() is also called for a view that does not exist yet: the body may have created it by hand. It is not called where
+        # another version of the view drops it.
         versions = gone.union(*map(self.predecessors, closed))
         first = {one for one in wanted - versions if replaced.isdisjoint(self.predecessors(one))}
         return ViewBlock(
@@ -144,9 +145,9 @@ class Timeline:
         )
 
     def overdue(self, name: str, *, applied: Container[str], built: AbstractSet[str]) -> tuple[str, ...]:
-        """Return the views that come up with a migration although their windows have opened before, since they never came up.
+        """Return the views that come up late with a migration: their windows opened before it, but they never came up.
 
-        Those without `since` may read whatever there is: they come up when no migration is left to run.
+        Views without `since` may read anything: they come up with the last migration that is left to run.
 
         Args:
             name: of the migration.
@@ -160,7 +161,7 @@ class Timeline:
         return tuple(view.name for view in missing if (is_last if view.since is None else view.since in applied))
 
     def _readers_of(self, names: AbstractSet[str], built: AbstractSet[str]) -> set[str]:
-        """Return the existing views that read some views, or versions of them, however deep."""
+        """Return the existing views that read some views, or versions of them, directly or through others."""
 
         def readers(name: str) -> set[str]:
             return self.views.keys() & set(self.readers(name))
@@ -178,7 +179,7 @@ class Timeline:
 
     @cached_property
     def sound_views(self) -> dict[str, View]:
-        """The views whose bounds are declared and have a place in the order: nothing else can be said of the others."""
+        """The views whose `since` and `until` are declared and have a place in the order: of others nobody knows when they live."""
         graph = self.graph
 
         def known(bound: str | None) -> bool:
@@ -190,7 +191,7 @@ class Timeline:
     def brought_up(self) -> dict[str, tuple[str, ...]]:
         """For each migration that touches views and has a place in the order: the views that come up in it."""
         found: dict[str, tuple[str, ...]] = {}
-        if not self.views:  # then no body is read for what it opens
+        if not self.views:  # then no body needs to be read for the views that it opens
             return found
         if self.graph.registry.windows:
             course = Course(self, frozenset())
@@ -208,7 +209,7 @@ class Timeline:
 
 
 class Moment:
-    """The views at one moment; it remembers its answers, so make a new one per moment.
+    """The views at one moment. It keeps its answers, so make a new one for each moment.
 
     Args:
         timeline: of the graph.
@@ -226,15 +227,15 @@ class Moment:
         self._ends: dict[str, str] = {}
 
     def in_window(self, name: str) -> bool:
-        """Whether the window of a declared view is open; a successor is not asked."""
+        """Whether the window of a declared view is open, whether or not a successor has taken over."""
         if name not in self._open:
             self._open[name] = self._views[name].in_window(self._applied, running=self._running)
         return self._open[name]
 
     def active_version(self, name: str) -> str:
-        """Return the end of the chain of successors whose window is open; the view itself when it has none.
+        """Return the last view in the chain of successors whose window is open; the view itself when there is none.
 
-        A successor that is closed itself still counts when one of its own successors is open.
+        A successor whose window is closed still counts when the window of one of its own successors is open.
         """
         if not self._successors(name):
             return name
@@ -278,7 +279,7 @@ class Moment:
         return {name for name in reached if self.in_window(name) and (is_current(name) or self.retiring(name))}
 
     def used_by(self, names: Iterable[str]) -> tuple[str, ...]:
-        """Return the living views that some views read, however deep, and that are not among them; dependencies first."""
+        """Return the living views that these views read, directly or through others, without these themselves; dependencies first."""
 
         def read_by(name: str) -> set[str]:
             return self._views.keys() & set(self._views[self.active_version(name)].uses)
@@ -297,7 +298,7 @@ class Moment:
         """Return what goes down and what comes up when these views are opened."""
         ordered = self.dependencies_first(self.affected(opened))
         handed_over = {name for name in ordered if not self.active(name)}
-        # Both versions name one relation: at a hand-over the installed predecessor drops, the successor creates.
+        # Both versions have the same relation: at a hand-over the predecessor's manager drops it, the successor's creates it.
         down = tuple(name for name in reversed(ordered) if self._views[name].replaces not in handed_over)
         return ViewBlock(down=down, up=tuple(name for name in ordered if name not in handed_over))
 
@@ -327,7 +328,7 @@ class Moment:
         for used in self._views[name].uses:
             if used in self._views and self._timeline.relatives(used):
                 needs.add(self.active_version(used))
-                # What reads a successor was built on the predecessor's relation: it goes down before that.
+                # A view that reads a successor was built on the predecessor's relation: it goes down before the predecessor.
                 needs.update(self._timeline.predecessors(used))
         return needs
 
@@ -339,7 +340,7 @@ class Course:
         timeline: of the graph.
         applied: names that count as installed before the first migration is followed.
         built: views that exist then.
-        late: views that never came up in their own time do so later.
+        late: views that did not come up when their window opened come up later; see `Timeline.overdue`.
     """
 
     def __init__(
@@ -363,7 +364,7 @@ class Course:
         return frozenset(self._built)
 
     def run(self, migration: Migration) -> ViewChanges:
-        """Run a migration on paper."""
+        """Note that a migration runs, and return what it does to views."""
         changes = self._body(migration)
         if self._windows and self._timeline.views:
             changes = self._and_windows(migration.name, changes)
@@ -371,9 +372,9 @@ class Course:
         return changes
 
     def _body(self, migration: Migration) -> ViewChanges:
-        """Return what the blocks do that its body opens."""
+        """Return what the managers do that the body of a migration opens."""
         block = self._timeline.block(*migration.touches, applied=self._applied, running=migration.name)
-        # down() is called for what does not exist yet as well, as in 2.1.0; nothing goes down by that.
+        # As in 2.1.0, down() is also called for a view that does not exist yet; then nothing goes down.
         down = tuple(name for name in block.down if name in self._built)
         new = tuple(name for name in block.up if name not in self._built)
         up = set(block.up)
@@ -385,7 +386,7 @@ class Course:
         return ViewChanges(down, block.up, new, retired, self._heirs(replaced, block.up))
 
     def _and_windows(self, name: str, body: ViewChanges) -> ViewChanges:
-        """Return what a migration does, with what its windows do when its body has ended."""
+        """Return what a body does, together with what the windows of its migration do after it."""
         timeline = self._timeline
         self._left -= name not in self._applied
         late: tuple[str, ...] = ()
@@ -409,14 +410,14 @@ class Course:
         )
 
     def _heirs(self, replaced: Iterable[str], up: Sequence[str]) -> tuple[tuple[str, str], ...]:
-        """Return who takes over: each goes to the first view in `up` that replaces it, directly or through versions between them."""
+        """Return which view takes over from each: the first one in `up` that replaces it, directly or through other versions."""
         graph = self._timeline.graph
         heirs = {name: heir for name in replaced for heir in reversed(up) if nx.has_path(graph.replaces, name, heir)}
         return tuple(heirs.items())
 
 
 def overdue_views(graph: MigrationGraph, history: History) -> frozenset[str]:
-    """Return the views that should be there, and that a database never had; empty where views do not come up by themselves."""
+    """Return the living views that the database never had; empty where views do not come up by their windows."""
     if not graph.registry.windows:
         return frozenset()
     known = frozenset(history.view_texts) if history.views_there is None else history.views_there
@@ -424,7 +425,7 @@ def overdue_views(graph: MigrationGraph, history: History) -> frozenset[str]:
 
 
 class _And:
-    """What is applied, with one migration more."""
+    """The applied migrations and one more, as a container that costs nothing to make."""
 
     def __init__(self, applied: Container[str], name: str) -> None:
         self._applied = applied
@@ -435,7 +436,7 @@ class _And:
 
 
 class _Prefix:
-    """The first so many migrations of an order, as a container that costs nothing to make."""
+    """The first `length` migrations of an order, as a container that costs nothing to make."""
 
     def __init__(self, places: Mapping[str, int], length: int) -> None:
         self._places = places

@@ -1,4 +1,4 @@
-"""What of a footprint decides about the order of migrations: what was made, changed, removed and needed, and rows that were touched."""
+"""The part of a footprint that decides about the order of migrations: what was made, changed, removed and needed, and rows touched."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ ALL = "*"
 _RELATIONS = frozenset({"table", "view", "matview", "sequence", "foreign table", "type"})
 _PARTS = frozenset({"column", "constraint", "trigger", "rule", "policy"})
 _FIRES = frozenset({"trigger", "rule", "policy"})
-# What stands there of something else: whoever says it first has made nothing that others could need.
+# Kinds of facts that only describe another fact: a migration that adds one has made nothing that others could need.
 _SAID = frozenset({"grants", "default grants", "comment", "label", "setting"})
-# Two that add a column each may change places, and who exchanges columns changes the columns, too.
+# Left out: two migrations that add a column each may change places, and one that exchanges columns also changes the columns.
 _IMPLIED = frozenset({"column order"})
 _LAST = re.compile(r'(?P<owner>.*)\.(?:"(?:[^"]|"")*"|[^."]+)', re.DOTALL)
 _FIRST = re.compile(r'(?P<first>"(?:[^"]|"")*"|[^."]+)\.', re.DOTALL)
@@ -35,13 +35,13 @@ class Touch(StrEnum):
     INSERT = "insert"
     UPDATE = "update"
     DELETE = "delete"
-    """Or anything at all that nobody can tell."""
+    """Rows are deleted, or changed in a way that is not known."""
     CHECK = "check"
     """They are looked up for a foreign key."""
     PROVE = "prove"
-    """A constraint of a table that was there before is proved by them."""
+    """A new constraint of a table that was there before is checked against them."""
     INDEX = "index"
-    """An index of a table that was there before is built of them: it may be unique."""
+    """A new index of a table that was there before is built of them: it may be unique."""
 
 
 Rows: TypeAlias = Mapping[str, Mapping[Touch, frozenset[str]]]
@@ -49,17 +49,17 @@ Rows: TypeAlias = Mapping[str, Mapping[Touch, frozenset[str]]]
 
 
 class Trace(Struct, frozen=True):
-    """What of one migration decides about order.
+    """The part of one migration's footprint that decides about order.
 
-    Facts are told as resources: a relation or a type is `relation` whatever its kind, for of one name there is only one.
+    Facts are resources here: the kind of every relation and type is `relation`, since only one of them can have a name.
 
     Attributes:
         makes: what was not there before.
-        changes: what is otherwise than before.
+        changes: what is not as before.
         removes: what is gone.
-        needs: what it could not have done without, and did not make itself.
-        lost: what it let go: what it removed or made anew had depended on that.
-        rows: of tables that were there before, what was done.
+        needs: what had to be there for it to run, and was not made by it.
+        lost: what it no longer depends on: something that it removed or made anew had depended on that.
+        rows: what it did to rows of tables that were there before.
         fires: tables whose triggers, rules or policies it changed.
     """
 
@@ -73,7 +73,7 @@ class Trace(Struct, frozen=True):
 
 
 def resource_of(fact: Fact) -> Fact:
-    """Return what a fact is about, as others name it who know less of it."""
+    """Return a fact as a resource: a relation or a type gets the kind `relation`, since who uses it may not know its kind."""
     return Fact("relation", fact.identity) if fact.kind in _RELATIONS else fact
 
 
@@ -99,7 +99,7 @@ def _column(use: str) -> tuple[str, str]:
 
 
 def trace_of(footprint: Footprint) -> Trace:
-    """Return what of a footprint decides about order."""
+    """Return the part of a footprint that decides about order."""
     made = [fact for fact in footprint.added if fact.kind not in _SAID]
     said = [fact for fact in (*footprint.added, *footprint.removed) if fact.kind in _SAID]
     makes = _resources(made)
@@ -126,7 +126,7 @@ def _resources(facts: Iterable[Fact]) -> frozenset[Fact]:
 
 
 def _needs(footprint: Footprint, facts: Iterable[Fact]) -> Iterator[Fact]:
-    """Yield what a migration could not have done without; what it made itself, too."""
+    """Yield what had to be there for a migration to run; also what it made itself."""
     yield from (Fact("relation", name) for name in {*footprint.locks, *footprint.checked, *footprint.inserts})
     for use in footprint.uses | footprint.writes:
         relation, column = _column(use)
@@ -170,15 +170,15 @@ def _read(footprint: Footprint) -> Iterator[str]:
     for statement in footprint.statements:
         for use in statement.uses:
             told.add(use)
-            # What a statement reads only to build or to check something, the migration has not used.
+            # A column that a statement reads only to build or to check something is not in `footprint.uses`.
             if use in footprint.uses and owner_of(use) not in statement.inserts:
                 yield use
-    # What views, triggers and functions read, no statement tells.
+    # Columns that views, triggers and functions read stand in no statement's `uses`.
     yield from (use for use in footprint.uses - told if owner_of(use) not in footprint.inserts)
 
 
 def _proved(footprint: Footprint) -> Iterator[tuple[Touch, str]]:
-    """Yield the columns that new constraints and indexes of older tables are proved by, or built of."""
+    """Yield the columns of older tables that were read to check a new constraint, or to build a new index."""
     made = {fact.identity for fact in footprint.added}
     columns = [fact.identity for fact in footprint.hangs if fact.kind == "column"]
     bound = {owner_of(fact.identity) for fact in footprint.added if fact.kind == "constraint"} - made
@@ -192,13 +192,13 @@ def _proved(footprint: Footprint) -> Iterator[tuple[Touch, str]]:
 
 
 class Entry(Struct, frozen=True):
-    """What was kept of the day on which a migration was watched.
+    """What is kept of a migration that was watched.
 
     Attributes:
         trace: what it did.
         fingerprint: of its text then.
-        views: of each view that it made, the fingerprint then.
-        uses: of each of those, the managers that it was seen to use; one of which the database did not know is left out.
+        views: for each view that it made, the view's fingerprint then.
+        uses: for each of these views, the managers that it was seen to use; views of which the database told nothing are left out.
     """
 
     trace: Trace
@@ -224,16 +224,16 @@ class TrialKind(StrEnum):
 
 
 class Trial(Struct, frozen=True):
-    """Migrations that were tried in one way, and did not end as they should.
+    """A trial of migrations that did not end as it should.
 
     Attributes:
-        name: the one that failed; of a result that is another one, the later of the two that changed places.
+        name: the migration that failed; where only the result differs, the later one of the two that changed places.
         kind: how it was tried.
         error: why it failed; empty where all succeeded.
         source: where it failed.
-        other: the one that it changed places with; empty where that was not found out.
-        differences: what is otherwise than in the order of the project, in words.
-        order: in which it was tried; empty for that of the project.
+        other: the migration that it changed places with; empty where that was not found out.
+        differences: what differs from the result of the project's own order, in words.
+        order: the order in which migrations were tried; empty for the project's own.
         reasons: why no way back can be derived, each with its line.
     """
 
@@ -252,9 +252,9 @@ class Traces(Struct, frozen=True):
 
     Attributes:
         entries: by migration.
-        file: that they were read from, as it is shown; empty when they were watched just now.
+        file: the file that they were read from, as it is shown; empty when they were watched just now.
         faults: what is wrong with that file, each with its line.
-        trials: what was tried besides, and did not end as it should.
+        trials: the trials that did not end as they should.
     """
 
     entries: Mapping[str, Entry] = field(default_factory=lambda: MappingProxyType({}))

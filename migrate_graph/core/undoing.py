@@ -1,4 +1,4 @@
-"""What undoing applied migrations takes along: those that require them, and the views as they were before."""
+"""What undoing applied migrations includes: undoing those that require them, and bringing back the views as they were before."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Undoing(Struct, frozen=True):
     def block(self, opened: Iterable[str]) -> ViewBlock:
         """Return what goes down, and what comes up again, when these views are opened: as they are, and as they were.
 
-        A view that lives only since the migration comes up no more. One that it has retired, or replaced, does.
+        A view that the migration has created does not come up again. One that it has retired or replaced does.
         """
         names = tuple(opened)
         touched = self.now.affected(names) | self.then.affected(names)
@@ -66,7 +66,7 @@ def undoing(graph: MigrationGraph, order: Sequence[str], applied: AbstractSet[st
         name: of the migration.
     """
     timeline, migration = Timeline(graph), graph.migrations[name]
-    # What came up late came up with it by chance: undoing it is no reason to take that away.
+    # A view that came up late came up with this migration by chance: it stays when the migration is undone.
     course = Course(timeline, applied - graph.migrations.keys(), late=False)
     for each in order:
         if each in applied:

@@ -20,16 +20,16 @@ _TOKEN = re.compile(
     r'|(?P<word>"(?:[^"]|"")+"|[^\W\d][\w$]*)|(?P<dot>\.)',
     re.DOTALL,
 )
-# Before a name with a schema; elsewhere the word before a dot is a table's.
+# After these words, `a.b` is a schema and a relation; elsewhere the word before a dot is the name of a table.
 _BEFORE_RELATIONS = frozenset({"from", "join", "only"})
 _BEFORE_NEW_NAMES = frozenset({"as"})
 
 
 def with_uses(views: Iterable[View]) -> tuple[View, ...]:
-    """Return views of which each has `uses`: where it was left out, the views that its query names.
+    """Return the views, each with its `uses`: where they were left out, the views that its query names.
 
-    That is a guess, which a database proves: it is never taken for declared. A name that several versions of a view have means the
-    oldest one, as in a declaration. Of a ring nothing is kept that nobody has declared.
+    Such `uses` are a guess until a database confirms them, and never count as declared. A name that several versions of a view have
+    means the oldest version, as in a declaration. On a ring only declared `uses` are kept.
     """
     views = tuple(views)
     if all(each.uses_from is UsesFrom.DECLARED for each in views):
@@ -43,9 +43,9 @@ def with_uses(views: Iterable[View]) -> tuple[View, ...]:
 
 
 def with_uses_seen(views: Iterable[View], entries: Iterable[Entry]) -> tuple[View, ...]:
-    """Return views of which those that leave `uses` out have what they were seen to use, with the text that they have now.
+    """Return the views; those that leave `uses` out get what they were seen to use with the text that they have now.
 
-    What was never seen itself is still guessed.
+    Whether they use a view that was never watched is still guessed.
 
     Args:
         views: each with `uses`, guessed where it was left out.
@@ -67,7 +67,7 @@ def with_uses_seen(views: Iterable[View], entries: Iterable[Entry]) -> tuple[Vie
 
 
 def with_more_uses(views: Iterable[View], seen: Mapping[str, Collection[str]]) -> tuple[View, ...]:
-    """Return views of which those that leave `uses` out also have what a database has just told that they use."""
+    """Return the views; those that leave `uses` out also get what a database has just reported that they use."""
     views = tuple(views)
     known = {view.name for view in views}
     learnt = [
@@ -92,7 +92,7 @@ def known_uses(views: Iterable[View]) -> dict[str, KnownUses]:
 
 
 def with_known_uses(views: Iterable[View], known: Mapping[str, KnownUses]) -> tuple[View, ...]:
-    """Return views of which those that leave `uses` out use what is known of them elsewhere; see `known_uses`."""
+    """Return the views; those that leave `uses` out get what is known of them elsewhere; see `known_uses`."""
     found = []
     for view in views:
         if view.uses_from is not UsesFrom.DECLARED and view.name in known:
@@ -111,7 +111,7 @@ def as_written(names: Collection[str], views: Iterable[str]) -> str:
 
 
 def uses_seen(view: View, entries: Iterable[Entry]) -> set[str] | None:
-    """Return what a view was seen to use with the text that it has now; None where it was not."""
+    """Return what a view was seen to use with the text that it has now; None where it was not watched with that text."""
     found = [
         entry.uses[view.name]
         for entry in entries
@@ -121,7 +121,7 @@ def uses_seen(view: View, entries: Iterable[Entry]) -> set[str] | None:
 
 
 def _by_name(views: Iterable[View]) -> dict[str, dict[View, str]]:
-    """Return which views may be meant by the last part of a name, each with its schema."""
+    """Return, for the last part of each relation's name, the views that may be meant by it, each with its schema."""
     found: dict[str, dict[View, str]] = {}
     for view in views:
         for relation in view.relations:
@@ -149,7 +149,7 @@ def _named_in(view: View, by_name: Mapping[str, Mapping[View, str]]) -> Iterator
 
 
 def words_of(query: str) -> set[str]:
-    """Return the words of a query outside of its comments and texts, as a database compares them."""
+    """Return the words of a query outside of its comments and string literals, as a database compares them."""
     return {_folded(match["word"]) for match in _TOKEN.finditer(query) if match["word"]}
 
 
@@ -168,7 +168,7 @@ def _names_in(query: str) -> Iterator[tuple[str, str]]:
 
 
 def _without_rings(views: Iterable[View], read: Mapping[str, Iterable[str]]) -> tuple[View, ...]:
-    """Return views of which those that leave `uses` out use what they read, as far as that is on no ring."""
+    """Return the views; those that leave `uses` out use what they read, except for what is on a ring."""
     digraph: nx.DiGraph[str] = nx.DiGraph()
     for view in views:
         names = view.uses if view.uses_from is UsesFrom.DECLARED else read[view.name]

@@ -1,4 +1,4 @@
-"""The way back that nobody has written: what a migration has added is dropped again, and why that cannot be done where it did more."""
+"""A way back that nobody has written: drop what a migration has added, or tell why that does not undo it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Objection(Struct, frozen=True):
     """Why a way back cannot be derived.
 
     Attributes:
-        what: the migration does that is not undone by dropping what it has added, in words.
+        what: what the migration does that is not undone by dropping what it has added, in words.
         source: the line that does it.
     """
 
@@ -50,10 +50,10 @@ def objections(
     """Return why dropping what a migration has added does not undo it; empty where it was purely additive.
 
     Args:
-        changes: what is otherwise after it than before.
+        changes: what differs in the database after it.
         seen: what else was seen of it.
-        drop_of: writes what drops something.
-        managed: relations that view managers make, which are taken along.
+        drop_of: see `DropOf`.
+        managed: relations that view managers make; these drop them.
         at: its declaration.
     """
     theirs = set(managed)
@@ -69,11 +69,11 @@ def objections(
 
 
 def drops(changes: Sequence[Drifted], *, drop_of: DropOf, managed: AbstractSet[str] = frozenset()) -> tuple[str, ...]:
-    """Return the statements that drop what was added: what hangs on others first, as far as that shows.
+    """Return the statements that drop what was added: first what depends on others, as far as its kind tells.
 
     Args:
-        changes: what is otherwise after a migration than before.
-        drop_of: writes what drops something.
+        changes: what differs in the database after a migration.
+        drop_of: see `DropOf`.
         managed: relations that view managers make.
     """
     added = [change for change in changes if change.before is None and change.relation not in managed]
@@ -82,12 +82,12 @@ def drops(changes: Sequence[Drifted], *, drop_of: DropOf, managed: AbstractSet[s
 
 
 def ties(changes: Sequence[Drifted], after: Inventory, *, drop_of: DropOf) -> tuple[str, ...]:
-    """Return the statements that drop the foreign keys of tables that were added: where these refer to each other in a circle.
+    """Return the statements that drop the foreign keys of tables that were added, for tables that refer to each other in a circle.
 
     Args:
-        changes: what is otherwise after a migration than before.
+        changes: what differs in the database after a migration.
         after: what the database is made of after it.
-        drop_of: writes what drops something.
+        drop_of: see `DropOf`.
     """
     found = []
     for change in changes:
@@ -102,7 +102,7 @@ def ties(changes: Sequence[Drifted], after: Inventory, *, drop_of: DropOf) -> tu
 
 
 _SAID: Final = frozenset({"comment", "grants", "label"})
-"""What is said of something else, and goes with it."""
+"""Kinds of facts that describe something else, and are dropped with it."""
 
 
 def _of_schema(
@@ -138,14 +138,17 @@ def _unsigned(name: str) -> str:
 
 
 def _is_about(said: str, named: Collection[str]) -> bool:
-    """Return whether `table column public.t.a` is said of one of these, or of a part of it."""
+    """Return whether a description such as `table column public.t.a` is about one of these things, or a part of one."""
     words = _unsigned(said).split(" ")
     wholes = {" ".join(words[at:]) for at in range(len(words))}
     return any(whole == name or whole.startswith(f"{name}.") for whole in wholes for name in named)
 
 
 def _line_of(relation: str, seen: Footprint, words: re.Pattern[str] | None = None) -> SourceLocation | None:
-    """Return the first line whose statement took a strong lock on a relation, or else the first that begins so and names it, or names it."""
+    """Return the line of the first statement that took a strong lock on a relation (given `words`: that wrote to it).
+
+    Else that of the first statement that begins with such words and names the relation; else of the first that names it.
+    """
     last = re.compile(rf'(?<![\w"]){re.escape(relation.rpartition(".")[2])}(?![\w"])', re.IGNORECASE)
     begins = words or _DEFINES
     for does in (
@@ -183,7 +186,7 @@ def _locks(relation: str) -> Callable[[Statement], bool]:
 
 
 def _of_rows(seen: Footprint, own: AbstractSet[str], at: SourceLocation | None) -> Iterator[Objection]:
-    """Yield the tables that were there before, and of which rows were written."""
+    """Yield an objection for each table that was there before and whose rows were written."""
     wrote = {name for name, each in seen.wrote.items() if each.rows}
     written = {owner_of(use) for use in seen.writes} | (wrote - seen.inserts)
     for table in sorted((seen.inserts | written) - own):
@@ -206,7 +209,7 @@ _IF_THERE: Final = re.compile(
 
 
 def _of_conditions(seen: Footprint, own: AbstractSet[str], theirs: AbstractSet[str]) -> Iterator[Objection]:
-    """Yield what may have gone otherwise on another database: nobody knows then what it has added there."""
+    """Yield an objection for each statement that may do something else on another database: what it adds there is unknown."""
     for each in seen.statements:
         if each.source is None or each.error:
             continue
@@ -222,7 +225,7 @@ def _of_conditions(seen: Footprint, own: AbstractSet[str], theirs: AbstractSet[s
 
 
 def _why_conditional(says: re.Match[str]) -> str:
-    """Return what a statement says that may have it do nothing, or less, on another database."""
+    """Return why a statement may do nothing, or less, on another database."""
     if says["maybe"]:
         return "says IF EXISTS: on another database it may have done nothing"
     words = "OR REPLACE" if says["replaces"] else "IF NOT EXISTS"
@@ -235,6 +238,6 @@ _VIEW: Final = re.compile(
 
 
 def _is_of_manager(statement: Statement, theirs: AbstractSet[str]) -> bool:
-    """Return whether a statement makes a view that a manager makes: that is taken along, whoever made it first."""
+    """Return whether a statement makes a view that has a manager: the manager drops it, whoever made it first."""
     match = _VIEW.match(statement.sql)
     return match is not None and any(match["name"] in {name, name.rpartition(".")[2]} for name in theirs)

@@ -19,7 +19,7 @@ def deferred_in(graph: MigrationGraph) -> frozenset[str]:
 
 
 def beside_in(graph: MigrationGraph, block: ViewBlock, deferred: Container[str]) -> AbstractSet[str]:
-    """Return the managers of a block whose views can be built while the old ones are there: nothing that they use goes.
+    """Return the managers of a block whose views can be built while the old ones exist: nothing that they use is in the block.
 
     Args:
         graph: what is declared.
@@ -38,15 +38,15 @@ def beside_in(graph: MigrationGraph, block: ViewBlock, deferred: Container[str])
 
 
 def ways_of(graph: MigrationGraph, migration: Migration, changes: ViewChanges, *, alone: bool) -> dict[str, Way]:
-    """Return how the views come back that exist before a step and after it, or whose successors do; PostgreSQL only.
+    """Return how each view comes back that exists before a step and, itself or as its successor, after it; PostgreSQL only.
 
-    What a body renews may stay up besides: its text does not tell whether the server allows it.
+    A view that a body opens may also stay up: its text does not tell whether the server allows that.
 
     Args:
         graph: what is declared.
-        migration: of the step.
+        migration: the migration that the step runs.
         changes: what it does to views.
-        alone: it has a transaction of its own.
+        alone: the step has a transaction of its own.
     """
     block = ViewBlock(changes.down, changes.up)
     heirs = [heir for _, heir in changes.handed_over]
