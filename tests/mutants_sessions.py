@@ -46,14 +46,14 @@ SESSIONS = [
     Mutant(
         "kept session: who looks whether anything is at work",
         "database/postgres/backend.py",
-        "        self._spare.close()  # it has the work's lock, and nobody is to wait for himself\n",
+        "        self._spare.close()  # the kept session holds the work's lock, and the run must not wait for itself\n",
         "",
         f"{OF_POSTGRES} -k nobody_waits",
     ),
     Mutant(
         "kept session: who has the run's lock next",
         "database/postgres/backend.py",
-        "        self._spare.close()  # it has the work's lock, which who is next waits for\n",
+        "        self._spare.close()  # the kept session holds the work's lock, for which the next run waits\n",
         "",
         f"{OF_POSTGRES} -k nobody_waits",
     ),

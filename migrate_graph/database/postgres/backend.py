@@ -1,4 +1,4 @@
-"""The backend of PostgreSQL: one connection takes the lock and keeps the books, others do the work."""
+"""The backend of PostgreSQL: one connection holds the lock and writes the ledger's tables, others run the migrations."""
 
 from __future__ import annotations
 
@@ -63,23 +63,26 @@ if TYPE_CHECKING:
     from migrate_graph.database.views.presence import ViewPresence
     from migrate_graph.database.watching import Clone, Cloning, Watching
 
-# Seconds that the last session of another run may take to end after its lock is free, also where nobody wants to wait for a lock.
+# Seconds to wait for the last session of another run to end after its lock is free, even if `lock_timeout_wait` is shorter.
 _LAST_MOMENT = 5.0
 
-# Seconds that are left to look, when a signal wants the run to end.
+# Seconds to wait for leftover statements once a signal has asked the run to end.
 _LAST_WORDS = 0.7
 
-# Seconds that the server may still execute what a broken connection of ours has left behind.
+# Seconds to wait while the server still executes the last statement of a broken connection of this run.
 _LEFTOVER_WAIT = 60.0
 
-# Seconds in which an earlier session of the same run usually ends, so that nothing is said of it.
+# Seconds in which an earlier session of the same run usually ends; a shorter wait is not reported.
 _QUIET = 1.5
 
 _Value = TypeVar("_Value")
 
 
 class PostgresBackend(Bookkeeping):
-    """See `database.Backend`. One connection, the keeper, holds the lock and keeps the books; it is in autocommit, never idle in a transaction."""
+    """See `database.Backend`. One connection, the keeper, holds the lock, and reads and writes the tool's tables.
+
+    It is in autocommit, and never idle in a transaction.
+    """
 
     kind = "postgres"
     why_in_a_row = ""
@@ -90,7 +93,7 @@ class PostgresBackend(Bookkeeping):
 
     @staticmethod
     def keep_open_statement(seconds: int) -> str:
-        """Return what PGPOOL understands, and nobody else."""
+        """Return a command that only PGPOOL understands."""
         return f"PGPOOL SET client_idle_limit = {seconds};"
 
     @staticmethod
@@ -165,9 +168,10 @@ class PostgresBackend(Bookkeeping):
         self._find_ledger()
 
     def _find_ledger(self) -> None:
-        """Find where the tables are, or would be made: so no later change of search_path can hide them, and so all who mean one ledger meet.
+        """Find in which schema the tool's tables are, or would be created, and use names with that schema from now on.
 
-        Where the settings name no schema, names are looked up as they are in an application's session of this role.
+        So no later change of the search_path can hide them, and runs that use the same ledger use the same lock. Where the settings
+        name no schema, the ledger is looked up along the search_path that an application's session of this role has.
         """
         names = TableNames.of(self._settings.table, POSTGRES)
         if not names.schema:
@@ -183,31 +187,31 @@ class PostgresBackend(Bookkeeping):
         self._ledger = Ledger(names, self._execute)
 
     def _lock_key(self) -> int:
-        """Return the second half of the locks' keys: the same for everybody whose ledger is this table."""
+        """Return the second key of the advisory locks: the same for all runs that use this ledger table."""
         return lock_key(self._ledger.names.schema, self._ledger.names.ledger)
 
     def _work_keys(self) -> tuple[int, int]:
-        """Return the keys of the lock that lives with our work, and with nobody else's."""
+        """Return the two keys of the work's lock: the advisory lock that the sessions of migrations hold."""
         return WORK_CLASS, self._lock_key()
 
     def _keys_at_rest(self) -> tuple[int, int] | None:
-        """Return the keys of the lock that a session has between two migrations."""
+        """Return the keys of the lock that a kept session holds between two migrations; None for no lock."""
         return self._work_keys()
 
     def _revive(self) -> None:
-        """Reconnect if the server is gone, then wait until nothing of an earlier attempt is executing any more.
+        """Reconnect if the connection is lost, then wait until the server executes nothing of an earlier attempt any more.
 
-        A server that has lost its client still finishes the statement, or the commit, that it was given: to look before it has
-        ended would be to guess.
+        A server that has lost its client still finishes the statement, or the commit, that it was given. Only after that the tables
+        tell the result.
         """
-        self._spare.close()  # it has the work's lock, and nobody is to wait for himself
+        self._spare.close()  # the kept session holds the work's lock, and the run must not wait for itself
         try:
             self._ask("SELECT true")
         except psycopg2.Error:
             self._reconnect()
         try:
             self._wait_for_work(_LEFTOVER_WAIT, self._sessions.observer, self._sessions.interruption)
-        except Stopped:  # also then: what is said last should be true
+        except Stopped:  # wait a moment also after a signal, so that the final report is true
             self._wait_for_work(_LAST_WORDS, ignore_events, Interruption())
 
     def _reconnect(self) -> None:
@@ -215,20 +219,20 @@ class PostgresBackend(Bookkeeping):
         self._keeper = self._sessions.open("keeper")
 
     def _alive_keeper(self) -> Any:
-        """Return the keeper, reconnected if the server cut it; the lock is not taken again by this."""
+        """Return the keeper, reconnected if it was closed. That does not take the lock again."""
         if self._keeper is None or self._keeper.closed:
             self._reconnect()
         return self._keeper
 
     def _ask(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """Run one statement on the keeper; the driver's exceptions pass."""
+        """Run one statement on the keeper and return its rows; exceptions of the driver are not translated."""
         if self._sessions.pooled and not self._in_transaction:
             with self._transaction():
                 return self._ask(statement, parameters)
         return self._patiently(send, statement, parameters)
 
     def _patiently(self, call: Callable[..., _Value], *arguments: Any) -> _Value:
-        """Run a call on the keeper, alive, so that a wait is told, hears signals and ends."""
+        """Run a call on the keeper, reconnected if need be. A long wait is reported, ends at a signal, and has a limit."""
         keeper = self._alive_keeper()
         return self._sessions.patience.run(keeper, "reading or writing the tool's tables", call, keeper, *arguments)
 
@@ -267,7 +271,7 @@ class PostgresBackend(Bookkeeping):
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
-        """Turn what the driver raises outside of a migration into an error of ours."""
+        """Turn an exception of the driver, raised outside of a migration, into an error of this package."""
         try:
             yield
         except psycopg2.Error as error:
@@ -301,8 +305,8 @@ class PostgresBackend(Bookkeeping):
                 self._find_ledger()
                 if self._lock_key() == holding[0].key:
                     break
-                self._release(holding, observer)  # while we waited it was made in another schema of the search_path
-            # After a kill -9 the server may still execute the dead client's statement; its lock goes when that ends.
+                self._release(holding, observer)  # meanwhile it was created in another schema of the search_path
+            # After a kill -9 the server may still execute the dead client's statement; it frees the lock when that ends.
             waited += self._wait_for_work(max(wait, _LAST_MOMENT), observer, interruption)
             observer(LockAcquired(waited))
             if self._sessions.pooled:
@@ -317,10 +321,10 @@ class PostgresBackend(Bookkeeping):
             self._release(holding, observer)
 
     def _take(self, holding: list[HeldLock]) -> bool:
-        """Try for the lock once; what holds it is put into `holding`.
+        """Try to take the lock once; append it to `holding` and return whether it was free.
 
-        Behind a pooler a session's lock belongs to whoever gets the server connection next (two clients both got it); there one
-        open transaction holds it, on a connection of its own.
+        Behind a pooler the lock of a session passes to the next client that gets the server connection (two clients could both have
+        it). There the lock is held by an open transaction, on a connection of its own.
         """
         pooled, key = self._sessions.pooled, self._lock_key()
         try:
@@ -329,7 +333,7 @@ class PostgresBackend(Bookkeeping):
         except psycopg2.Error as error:
             if self.explain(error).kind is not TroubleKind.LOST:
                 raise
-            self._reconnect()  # the server went while we waited: go on waiting when it is back
+            self._reconnect()  # the connection was lost while waiting: wait on with a new one
             return False
         if taken:
             lock = HeldLock(
@@ -352,12 +356,12 @@ class PostgresBackend(Bookkeeping):
     def _release(self, holding: list[HeldLock], observer: Observer) -> None:
         if not holding:
             return
-        self._spare.close()  # it has the work's lock, which who is next waits for
+        self._spare.close()  # the kept session holds the work's lock, for which the next run waits
         lock = holding.pop()
         if self._sessions.pooled:
             close_quietly(lock.connection)
             return
-        with suppress(psycopg2.Error, MigrateGraphError):  # with a lost connection the lock is gone, too
+        with suppress(psycopg2.Error, MigrateGraphError):  # a lost connection has lost its lock, too
             unlocked = self._sessions.patience.run(lock.connection, "giving the lock back", lock.give_back)
             if not unlocked:
                 observer(
@@ -368,12 +372,12 @@ class PostgresBackend(Bookkeeping):
                 )
 
     def _wait_for_work(self, limit: float, observer: Observer, interruption: Interruption) -> float:
-        """Wait until no session of a run, ours or a dead one's, is at work on the server."""
+        """Wait until no session of a run, this one or an earlier one, executes anything on the server; return the seconds."""
         holder = partial(self._at_work.holder, *self._work_keys())
         return self._wait(self._work_is_over, limit, observer, interruption, holder, quiet_for=_QUIET)
 
     def _work_is_over(self) -> bool:
-        # Taken and given back by one statement, since in autocommit its transaction is over with it.
+        # In autocommit the transaction ends with the statement, so the lock is free again at once.
         return bool(self._one("SELECT pg_catalog.pg_try_advisory_xact_lock(%s, %s)", self._work_keys()))
 
     def lock_holder(self) -> LockHolder | None:
@@ -419,7 +423,7 @@ class PostgresBackend(Bookkeeping):
 
     def record_existing_views(self, managers: Mapping[str, type], texts: Mapping[str, str]) -> tuple[str, ...]:
         if self._one("SELECT pg_catalog.current_setting('transaction_read_only')") == "on":
-            return ()  # also a standby may be asked whether all is done
+            return ()  # nothing can be written on a standby; it may be asked whether anything is pending
         from migrate_graph.database.views.existing import existing_views
 
         with self._named_as_in_the_project():
@@ -428,9 +432,9 @@ class PostgresBackend(Bookkeeping):
 
     @contextmanager
     def _named_as_in_the_project(self) -> Iterator[None]:
-        """Look names without a schema up where a migration's statements find them, for a moment.
+        """For the block, look up names without a schema along the search_path that migrations have.
 
-        Only the catalog is asked here, which takes every operator and function from `pg_catalog` by name.
+        Only the view catalog is used in the block, and its queries name `pg_catalog` with every operator and function.
         """
         with self.together():
             self._ask("SELECT pg_catalog.set_config('search_path', %s, true)", (self._sessions.place,))
@@ -455,7 +459,7 @@ class PostgresBackend(Bookkeeping):
         return require_ordinary(self._execute, self._ledger.names)
 
     def read_history(self) -> History:
-        """Read under a lock that lets others read: so what was looked at is what is read, and not a view that took its name."""
+        """Read the tool's tables under ACCESS SHARE locks: no checked table can be replaced by a view before it is read."""
         with self.together():
             present = self._present()
             if present:
@@ -501,7 +505,7 @@ class PostgresBackend(Bookkeeping):
         self._find_ledger()
 
     def _relations_after_restore(self) -> list[str]:
-        """Name what is in the database, through a connection of its own, when the server has ended what it was given."""
+        """Name the relations in the database, once the server has finished the restore; uses a connection of its own."""
         from migrate_graph.database.postgres.restore import USER_RELATIONS
 
         self._revive()
@@ -517,7 +521,11 @@ class PostgresBackend(Bookkeeping):
             close_quietly(connection)
 
     def _look_whether_restored(self, dump: VerifiedDump) -> None:
-        """Look what became of a restore whose COMMIT was not answered, once the server has ended it."""
+        """Find out whether a restore was committed whose COMMIT was not answered.
+
+        Raises:
+            RestoreError: it was not.
+        """
         self._revive()
         self._find_ledger()
         if not self.has_ledger():
@@ -541,7 +549,7 @@ class PostgresBackend(Bookkeeping):
         require_trusted(self._execute, names)
 
     def preflight(self, names: Sequence[str]) -> None:
-        if not names:  # nothing will be recorded: also a standby may be asked whether all is done
+        if not names:  # nothing will be recorded, so a standby, where nothing can be, is no fault
             return
         faults = unmet(self._execute, self._ledger.names, names, self._ledger.duplicates())
         if faults:
@@ -554,7 +562,7 @@ class PostgresBackend(Bookkeeping):
         )
 
     def installed_if_held(self, lock: Any, names: Sequence[str]) -> frozenset[str] | None:
-        if self._sessions.pooled:  # the lock's connection is in a transaction, which would hold on to the table
+        if self._sessions.pooled:  # the lock's connection is in a transaction, which would keep a lock on the ledger
             return super().installed_if_held(lock, names)
         try:
             with self._explained():
@@ -571,7 +579,7 @@ class PostgresBackend(Bookkeeping):
 
     @property
     def work_class(self) -> type[PostgresWork]:
-        """The class of what runs a migration; a run with nothing to do begins sooner without it."""
+        """The class that runs one migration. It is imported late, so that a run with nothing to do starts faster."""
         from migrate_graph.database.postgres.work import PostgresWork
 
         return PostgresWork
@@ -629,7 +637,7 @@ class PostgresBackend(Bookkeeping):
         from migrate_graph.database.postgres.atomic import AtomicConnection, PostgresAtomicRun
         from migrate_graph.database.views.held import HeldViews
 
-        self._spare.close()  # a run has two sessions, whoever works
+        self._spare.close()  # a run has at most two sessions: the keeper and one that works
         sessions = self._work_sessions(partial(self._open_new_work, kind=AtomicConnection))
         lasting = partial(self._sessions.settings, ours=False)
         return PostgresAtomicRun(
@@ -649,7 +657,7 @@ class PostgresBackend(Bookkeeping):
         )
 
     def _dals(self) -> SpareDal:
-        """Return what makes the `DAL` of each migration, now that it is known where the ledger stands."""
+        """Return the maker of `DAL`s; a new one when the ledger was found in another schema than before."""
         names, settings = self._ledger.names, self._settings
         ledger = names.quoted(names.ledger)
         if self._spare_dal is None or self._spare_dal.ledger != ledger:
@@ -666,7 +674,7 @@ class PostgresBackend(Bookkeeping):
         keys = self._work_keys()
         connection: WorkConnection = self._sessions.open(name, kind, lock=keys, ours=False)
         if not self._sessions.pooled and not connection.got_lock:
-            # Asked for while the session was opened; an earlier session of this run may need a moment to end.
+            # The lock was not free when the session was opened: an earlier session of this run may need a moment to end.
             def is_ours() -> bool:
                 with connection.cursor() as cursor:
                     cursor.execute("SELECT pg_catalog.pg_try_advisory_lock(%s, %s)", keys)
@@ -679,7 +687,10 @@ class PostgresBackend(Bookkeeping):
         return connection, True
 
     def _prologue(self) -> tuple[str, list[Any]]:
-        """Return what is asked with every marker: behind a pooler with settings, as the session is another client's a moment later."""
+        """Return the query that is sent with every marker, and its parameters.
+
+        Behind a pooler it also sets the run's settings for the transaction, because the session goes to another client after it.
+        """
         from migrate_graph.database.postgres.work import prologue
 
         pooled = self._sessions.pooled
@@ -694,7 +705,7 @@ class PostgresBackend(Bookkeeping):
         return self._held_up()
 
     def _held_up(self) -> str:
-        """Return what the running statement waits for; empty when it does not wait. The work's lock tells which session it is."""
-        if self._keeper.closed:  # it is for the run itself to reconnect, and to notice what that means for the lock
+        """Return what the running statement waits for; empty when it does not wait. Its session is found by the work's lock."""
+        if self._keeper.closed:  # the run itself must reconnect, because it must also check whether the lock is lost
             return ""
         return self._at_work.held_up(*self._work_keys())

@@ -1,4 +1,4 @@
-"""The driver connection of an attempt: every transaction on it begins with the marker, whoever began it and however the last one ended."""
+"""The driver connection of an attempt: writes the marker into every transaction, whether the driver or the body began that transaction."""
 
 from __future__ import annotations
 
@@ -41,13 +41,14 @@ IDLE, ACTIVE, INTRANS, INERROR = (
 )
 
 ANCHOR = "migrate_graph_anchor"
-"""A savepoint, behind the marker of every transaction that has one.
+"""Name of a savepoint that is set directly after the marker, in every transaction that has a marker.
 
-A transaction that an error has aborted answers no question, but only the same one can go back to it. And what is written behind it
-has a transaction number of its own.
+A transaction that an error has aborted answers no query. But `ROLLBACK TO` this savepoint succeeds only in the transaction that set it,
+which tells whether the open transaction is still that one. And what is written after it gets a transaction number of its own.
 """
 
-# Set, until its end, in a transaction that a statement of the body has begun where we saw it, and which has no marker yet.
+# A setting: on while a transaction is open that a statement of the body has begun, when this connection saw that statement and the
+# transaction has no marker yet.
 _IN_SIGHT = "migrate_graph.in_sight"
 
 _NUMBER = (
@@ -55,7 +56,8 @@ _NUMBER = (
     "AND locktype OPERATOR(pg_catalog.=) 'virtualxid'"
 )
 
-# One for the transaction, and one for each savepoint in it, as soon as something is written there: whoever writes it, and however.
+# Counts transaction numbers: one for the transaction, and one for each savepoint, as soon as something is written there (also by a
+# function or a trigger).
 _WRITING = (
     "SELECT pg_catalog.count(*) FROM pg_catalog.pg_locks WHERE pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid() "
     "AND locktype OPERATOR(pg_catalog.=) 'transactionid' AND mode OPERATOR(pg_catalog.=) 'ExclusiveLock'"
@@ -66,19 +68,19 @@ _COMMITTED_NOTHING = "an SQL error had aborted the transaction that it committed
 _COMMIT_FAILED = "it caught the error of a commit, and went on without the work before it"
 
 NOW = "pg_catalog.to_char(pg_catalog.timezone('UTC', {}), 'YYYY-MM-DD HH24:MI:SS.US')"
-"""When a transaction began, as a text that no setting changes: it tells one transaction of a session from the next."""
+"""SQL template for the time at which a transaction began, as a text that no setting changes. Two transactions of a session differ in it."""
 
 
 WHO = "SELECT CAST(session_user AS pg_catalog.text), pg_catalog.current_setting('role')"
-"""Asks for user and role of a session."""
+"""Selects user and role of a session."""
 
 
 class OurConnection(pg.connection):
-    """A connection of ours.
+    """A connection that this package opened.
 
     Attributes:
-        server_pid: of the server's process; behind a pooler libpq is told another number.
-        got_lock: the advisory lock that was asked for while the session was opened was had.
+        server_pid: number of the server process; behind a pooler libpq knows only the pooler's number.
+        got_lock: whether the advisory lock that was requested while the session was opened was granted.
     """
 
     def __init__(self, dsn: str) -> None:
@@ -86,9 +88,10 @@ class OurConnection(pg.connection):
             super().__init__(dsn)
         except psycopg2.OperationalError as error:
             refused: Any = error
-            # So there is a server, whatever language it speaks.
+            # A server that asks for a password exists and answers. Its error message may be in any language, so that is not parsed.
             refused.was_asked_for_password = self.info.used_password
-            # The error holds us for as long as somebody holds it, and meanwhile a server of version 15 or 16 drops no database.
+            # The error refers to this connection, so an unclosed one would stay open as long as somebody keeps the error. Until then
+            # a server of version 15 or 16 cannot drop a database.
             self.close()
             raise
         self.server_pid = 0
@@ -98,29 +101,30 @@ class OurConnection(pg.connection):
 class WorkConnection(OurConnection):
     """The driver connection of an attempt.
 
-    Whether a transaction is open is asked of libpq (`info.transaction_status`, no round trip), which hears it from the server;
-    what the driver believes is wrong after a raw COMMIT or ROLLBACK. The marker is sent lazily, before the first statement of a
-    transaction, not right after a commit: between the two a migration may change autocommit or the isolation level, which
-    PostgreSQL refuses inside a transaction.
+    libpq knows from the server whether a transaction is open (`info.transaction_status`, no round trip). The driver's own state
+    (`status`) is wrong after a raw COMMIT or ROLLBACK. The marker is sent before the first statement of a transaction, not right after
+    the previous commit: between the two a migration may change autocommit or the isolation level, which PostgreSQL refuses inside a
+    transaction.
 
     Attributes:
-        write_marker: writes the marker, and gives when its transaction began; None while the connection is not at work.
-        owner: who may use it; None for everybody.
-        reset_session: takes back what the body set for the session, where the session is another client's after the commit.
-        being_greeted: pyDAL says what it says to every connection; ours has it from the start.
-        may_leave_more: a statement of the body may have left in the session what nothing undoes.
+        write_marker: writes the marker and returns when its transaction began; None while no attempt uses the connection.
+        owner: the thread and process that may use the connection; None where everybody may.
+        reset_session: undoes what the body set for the session, before the transaction ends. None unless a pooler gives the server
+            session to another client afterwards.
+        being_greeted: pyDAL is making a `DAL` on this connection. The statements that it sends to each new connection are not sent.
+        may_leave_more: a statement of the body may have left something in the session that no DISCARD undoes.
         was: user and role of the session before the first statement that may change one of them; None until there is one.
-        fresh_memory: what the driver remembered when the session was opened; None where nobody has asked.
-        fresh_defaults: what roles and databases gave to new sessions then.
-        single: commits of the body are savepoints.
-        lost_work: what the body did was rolled back without its noticing: why; empty when nothing was.
-        ended_unseen: a transaction ended in a way that was only noticed later, so that nobody knows what of it stayed.
-        asked: how often it was asked to send something, to commit or to roll back: whoever remembers what holds in the open
-            transaction knows by it whether anybody else has used the connection.
-        hears: told what the migration itself sends, before it is sent.
-        make_room: takes down what waits for a body that may need it gone; called before each of its statements.
-        weaver: lets views step aside for statements of the body; None where they do not.
-        cursor_class: what every cursor is at least.
+        fresh_memory: the driver's state when the session was opened; None where it was not recorded.
+        fresh_defaults: the settings that roles and databases gave to new sessions when this one was opened.
+        single: a commit of the body only sets a savepoint (`transaction='single'`).
+        lost_work: why work of the body was rolled back, perhaps without the body noticing; empty when none was.
+        ended_unseen: the end of a transaction was noticed too late, so it is not known which of its work was committed.
+        asked: number of requests (statements, commits, rollbacks). Who remembers facts about the open transaction compares it, to
+            know whether the connection was used since.
+        hears: called with each statement that the migration itself sends, before it is sent.
+        make_room: takes down the views that were kept up until the body's next statement; called before each statement of the body.
+        weaver: takes dependent views down and brings them back around statements of the body; None where that is not done.
+        cursor_class: base class of all cursors.
     """
 
     cursor_class: type[WorkCursor] = WorkCursor
@@ -132,7 +136,7 @@ class WorkConnection(OurConnection):
         self.forget_attempt()
 
     def forget_attempt(self) -> None:
-        """Be as a connection is that no attempt has had."""
+        """Set all attributes as on a connection that no attempt has used."""
         self.write_marker: Callable[[], str] | None = None
         self.owner: Owner | None = None
         self.weaver: PostgresWeaver | None = None
@@ -149,16 +153,17 @@ class WorkConnection(OurConnection):
         self.asked = 0
         self._broke = False
         self._marking = False
-        # A statement of the body has ended the transaction that the driver believes in: number of the session's last one then.
+        # Number of the session's last transaction, noted when a statement of the body ended the transaction without the driver knowing.
         self._alone_since: int | None = None
-        self._out_of_sight = False  # the open transaction was begun by hand: who knows what came before it
-        self._failed_in_sight = False  # a statement of ours has aborted the transaction that it opened
-        self._durable = False  # a marker of this attempt is durable, so that a crash always asks
+        # A cursor made by hand began the open transaction, so earlier ones may have been committed without a marker.
+        self._out_of_sight = False
+        self._failed_in_sight = False  # the open transaction is aborted, and the statement that failed had opened it
+        self._durable = False  # a marker of this attempt is committed: after a crash the user is asked what to do
         self._began = (
             ""  # when the transaction with the marker began; empty when no marker stands in an open transaction
         )
-        self._wrote_in = ""  # the last one in which something was sent that may have written
-        self._sent_in = ""  # the last one in which a statement of the body has succeeded
+        self._wrote_in = ""  # beginning (as in `_began`) of the last transaction with a statement that may have written
+        self._sent_in = ""  # beginning of the last transaction in which a statement of the body has succeeded
 
     # -- cursors --------------------------------------------------------------------------------------------------------------
 
@@ -173,10 +178,10 @@ class WorkConnection(OurConnection):
         return super().cursor(options.pop("name", name), chosen, *rest, **options)
 
     def read(self, cursor: pg.cursor, query: Any, values: Any) -> list[Statement]:
-        """Return the statements of a query, with its parameters put in where there is more than one.
+        """Return the statements of a query; where there is more than one, with the parameters put into the texts.
 
         Raises:
-            ProgrammingError: a named cursor would send more than its query.
+            ProgrammingError: on a named cursor the query has several statements, or one that begins or ends a transaction.
         """
         if self.write_marker is None or self._marking:
             return _PLAIN
@@ -193,11 +198,11 @@ class WorkConnection(OurConnection):
         return found
 
     def note_text(self, text: str) -> None:
-        """Note that a statement of the body may change who the session is."""
+        """Note that a statement of the body may change the user or the role of the session."""
         self._may_become = self._may_become or may_become(text)
 
     def text_of(self, query: Any) -> str:
-        """Return a query, however it is given, as text."""
+        """Return a query, given as text, bytes or a `Composable`, as text."""
         if isinstance(query, Composable):
             return query.as_string(self)
         if isinstance(query, bytes):
@@ -206,16 +211,16 @@ class WorkConnection(OurConnection):
 
     @property
     def backslashes(self) -> bool:
-        """Whether they escape in every string."""
+        """Whether backslashes are escapes in every string literal."""
         return self.info.parameter_status("standard_conforming_strings") == "off"
 
     # -- statements -----------------------------------------------------------------------------------------------------------
 
     def send_one(self, cursor: pg.cursor, query: Any, call: Callable[[], object]) -> None:
-        """Send something that must be one statement.
+        """Send a query that must be one statement.
 
         Raises:
-            ProgrammingError: it is more.
+            ProgrammingError: it has several statements.
         """
         found = self.read(cursor, query, None)
         if len(found) > 1:
@@ -223,12 +228,12 @@ class WorkConnection(OurConnection):
         self.send(found[0].kind, call)
 
     def send(self, kind: Kind, call: Callable[[], object], query: Any = None) -> None:
-        """Send a statement, with the marker before it where it opens a transaction; notice what it ended.
+        """Send a statement, with the marker before it where it opens a transaction; then note whether it ended one.
 
         Args:
-            kind: of the statement.
+            kind: what the statement does to the transaction.
             call: sends it.
-            query: what is sent, where views may step aside for it.
+            query: the statement itself; None where views never step aside for it.
         """
         self.asked += 1
         self.before_statement(kind)
@@ -255,7 +260,7 @@ class WorkConnection(OurConnection):
             self._note_beginning()
 
     def note_who(self) -> None:
-        """Ask who the session is, before the first statement that may change that."""
+        """Note user and role of the session before the first statement that may change them."""
         if not self._may_become or self.was is not None or self._marking or self.closed:
             return
         if self.info.transaction_status == INTRANS or self._sends_alone:
@@ -275,20 +280,20 @@ class WorkConnection(OurConnection):
             self._failed_in_sight = True
 
     def _after_end(self, *, durable: bool = False) -> None:
-        """Note that a statement of the body has ended the transaction; the driver goes on to believe in it, and opens no new one."""
+        """Note that a statement of the body has ended the transaction; the driver still thinks that it is open, and opens no new one."""
         self._forget_transaction(durable=durable)
         if self.reset_session:
             self._believe_the_server()
         elif self.info.transaction_status == IDLE and self.status == pg.STATUS_BEGIN and not self._durable:
             self._alone_since = self._number()
-        self._note_beginning()  # AND CHAIN
+        self._note_beginning()  # after COMMIT AND CHAIN the next transaction is open already
 
     def _note_beginning(self) -> None:
         if self.info.transaction_status == INTRANS:
             self._say(f"SET LOCAL {_IN_SIGHT} TO 'yes'")
 
     def before_statement(self, kind: Kind = Kind.PLAIN) -> None:
-        """Send the marker if none stands in the transaction of the next statement (or, in autocommit, if none is durable yet)."""
+        """Send the marker if the next statement's transaction has none (in autocommit: if no marker is committed yet)."""
         if self.owner is not None:
             self.owner.check_process()
         self._make_room(kind)
@@ -305,7 +310,7 @@ class WorkConnection(OurConnection):
             self._failed_in_sight = False
         if not self._open:
             if kind is Kind.BEGINS or (kind in ENDS and status == IDLE):
-                return  # it must come before any query, and so before the marker; or there is nothing that it could end
+                return  # BEGIN must come before the marker, which is a query; and without a transaction, COMMIT ends nothing
             if status == IDLE and self._durable and self._sends_alone:
                 return
             self._mark()
@@ -317,7 +322,7 @@ class WorkConnection(OurConnection):
             self.make_room()
 
     def _look(self, kind: Kind) -> None:
-        """Look whether a cursor that somebody made by hand has ended the transaction with the marker, before this ends another."""
+        """Before a statement ends a transaction: check whether a cursor made by hand has already ended the one with the marker."""
         status = self.info.transaction_status
         if kind is Kind.ROLLS_BACK:
             self._know_of_rollback()
@@ -328,7 +333,7 @@ class WorkConnection(OurConnection):
         elif status == IDLE or kind is Kind.ROLLS_BACK:
             self.settle()
         elif kind is Kind.COMMITS and self._open and self._is_another_transaction():
-            self._began, self.ended_unseen = "", True  # what is committed now gets a marker of its own
+            self._began, self.ended_unseen = "", True  # the transaction that is committed now gets a marker of its own
 
     def _refuse(self, kind: Kind) -> None:
         if kind is Kind.TWO_PHASE:
@@ -351,10 +356,10 @@ class WorkConnection(OurConnection):
     # -- what the migration itself sends --------------------------------------------------------------------------------------
 
     def overhear(self, query: Callable[[], Any]) -> None:
-        """Pass a statement of the migration itself to who listens; called by a cursor's method.
+        """Pass a statement that the migration itself sends to `hears`; called by a cursor's method.
 
         Args:
-            query: returns what it sends.
+            query: returns the statement.
         """
         if self.hears is None or self._marking or not is_from_user(sys._getframe(2)):  # noqa: SLF001 - who asks the cursor
             return
@@ -374,7 +379,7 @@ class WorkConnection(OurConnection):
         return not self.autocommit and self.info.transaction_status == INTRANS
 
     def say(self, statement: str) -> None:
-        """Send a statement of ours, past everything that looks after those of the body."""
+        """Send a statement of this package, without the checks that statements of the body go through."""
         self.asked += 1
         self._say(statement)
 
@@ -382,7 +387,7 @@ class WorkConnection(OurConnection):
         """Abort the open transaction, as an error of a statement does.
 
         Args:
-            nowhere: the name of a savepoint that is not there.
+            nowhere: the name of a savepoint that does not exist.
         """
         with contextlib.suppress(psycopg2.errors.InvalidSavepointSpecification):
             self.say(f"ROLLBACK TO SAVEPOINT {nowhere}")
@@ -398,13 +403,13 @@ class WorkConnection(OurConnection):
     def _sends_alone(self) -> bool:
         """Whether each statement is a transaction of its own: in autocommit, and after a raw COMMIT or ROLLBACK.
 
-        After one of these the driver believes in a transaction that is over, and opens no new one: people use that for statements
-        that refuse a transaction.
+        After a raw COMMIT or ROLLBACK the driver thinks that the transaction is still open, so it begins no new one. People use that
+        for statements that cannot run inside a transaction.
         """
         return bool(self.autocommit or self.status == pg.STATUS_BEGIN)
 
     def _mark(self) -> None:
-        """Write the marker into the transaction that is open, or that this opens; where statements are sent alone it is durable at once."""
+        """Write the marker into the open transaction, or into a new one; where each statement is its own transaction it is durable at once."""
         self._marking = True
         try:
             if self.info.transaction_status == INTRANS and not self._was_begun_in_sight():
@@ -424,17 +429,17 @@ class WorkConnection(OurConnection):
 
     @property
     def anchor(self) -> str:
-        """What stands behind the marker of a transaction; empty where a statement is one of its own."""
+        """The SQL that sets the savepoint after the marker; empty where each statement is a transaction of its own."""
         alone = self.info.transaction_status == IDLE and self._sends_alone
         return "" if alone else f"; SAVEPOINT {ANCHOR}"
 
     def _believe_the_server(self) -> None:
-        """Make the driver open a transaction again, when it believes in one that the server has ended."""
+        """Make the driver begin a transaction again, when it thinks that one is open which the server has ended."""
         if self.info.transaction_status == IDLE and self.status == pg.STATUS_BEGIN:
             super().rollback()
 
     def _account(self) -> None:
-        """Make durable that something may stay in the database for which no marker stands: an end was noticed too late."""
+        """Commit a marker, because the end of a transaction was noticed too late: something without a marker may be committed."""
         self._began, self.ended_unseen, self._out_of_sight = "", True, False
         if self._durable and self._sends_alone:
             return
@@ -450,17 +455,20 @@ class WorkConnection(OurConnection):
         self._began, self._alone_since = "", None
 
     def _went_on_by_hand(self) -> bool:
-        """Whether a cursor made by hand has had transactions of its own that are over, and for which no marker is durable."""
+        """Whether a cursor made by hand has begun and ended transactions of its own, while no marker is committed."""
         if self._open or self._durable or self.status != pg.STATUS_BEGIN:
             return False
         return self._alone_since is None or self._number() != self._alone_since + 1
 
     def _number(self) -> int:
-        """Return the number of the session's transaction that asks: each has the next one."""
+        """Return the number of the transaction in which this is asked; each transaction of a session has the next number."""
         return int(self._answer(_NUMBER).partition("/")[2])
 
     def _is_another_transaction(self) -> bool:
-        """Whether the open transaction is not the one that the marker stands in. One that is aborted is only good for a rollback then."""
+        """Whether the open transaction is another one than that with the marker.
+
+        An aborted transaction is rolled back to the anchor to find that out, so only a rollback may follow.
+        """
         status = self.info.transaction_status
         if status == INERROR:
             return not self._goes_back()
@@ -474,7 +482,7 @@ class WorkConnection(OurConnection):
         return True
 
     def _was_begun_in_sight(self) -> bool:
-        """Whether the open transaction, which has no marker, was begun where we saw it."""
+        """Whether the open transaction, which has no marker, was begun by a statement that this connection saw."""
         return bool(self._answer(f"SELECT pg_catalog.current_setting('{_IN_SIGHT}', true)") == "yes")
 
     def _answer(self, question: str) -> Any:
@@ -486,13 +494,16 @@ class WorkConnection(OurConnection):
         return super().cursor(cursor_factory=pg.cursor)
 
     def tell(self, statement: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
-        """Send a statement of ours, which needs no reading, in a transaction with the marker; return its rows."""
+        """Send a statement of this package, in a transaction with the marker, without parsing it; return its rows."""
         self.before_statement()
         with self._unmarked() as cursor:
             return rows_of(cursor, statement, parameters)
 
     def own_cursor(self) -> Any:
-        """Return a cursor for one message of ours that neither begins nor ends a transaction; it is not read where one is open."""
+        """Return a cursor for one message of this package that neither begins nor ends a transaction.
+
+        Inside a transaction it is a plain cursor, which does not parse what it sends.
+        """
         if self.cursor_class is not WorkCursor or self.info.transaction_status != INTRANS:
             return self.cursor()
         self.asked += 1
@@ -540,7 +551,7 @@ class WorkConnection(OurConnection):
             self.really_rollback()
 
     def settle(self) -> bool:
-        """See to it, before a rollback, that the journal knows of everything that may be durable; return whether that was needed."""
+        """Before a rollback: commit a marker if work may be committed without one; return whether that was needed."""
         if self.write_marker is None or self.closed:
             return False
         status = self.info.transaction_status
@@ -554,7 +565,7 @@ class WorkConnection(OurConnection):
         return True
 
     def _comes_after_something(self, status: int) -> bool:
-        """Whether another transaction may have ended, unseen, between the marker, or the beginning, and the open transaction."""
+        """Whether another transaction may have ended unnoticed before the open one: since the marker, or since the attempt began."""
         if self._out_of_sight or status not in {INTRANS, INERROR}:
             return self._out_of_sight
         if self._open:
@@ -563,12 +574,12 @@ class WorkConnection(OurConnection):
 
     def really_commit(self) -> None:
         """Commit the transaction, whatever `transaction=` says."""
-        # A BEGIN of the body's own in autocommit: the driver knows nothing of it.
+        # In autocommit the body may have sent its own BEGIN, which the driver does not know of.
         by_hand = self.autocommit and self.info.transaction_status == INTRANS
         try:
             self._say("COMMIT") if by_hand else super().commit()
         except psycopg2.Error:
-            # It is rolled back: a deferred constraint, say.
+            # The server has rolled back instead: for example, a deferred constraint was violated.
             if not self.closed and self.info.transaction_status == IDLE:
                 self._forget_transaction()
                 self.lost_work = self.lost_work or _COMMIT_FAILED
@@ -576,7 +587,7 @@ class WorkConnection(OurConnection):
         self._forget_transaction(durable=True)
 
     def _know_of_rollback(self) -> None:
-        """Note that the body goes back by itself, as one does that has noticed a failed commit."""
+        """Forget that a commit failed: the body rolls back itself, so it has noticed the failure."""
         if self.lost_work == _COMMIT_FAILED:
             self.lost_work = ""
 
@@ -589,10 +600,13 @@ class WorkConnection(OurConnection):
         self._began, self._alone_since = "", None
 
     def _refuse_to_lose(self, call: str) -> None:
-        """Refuse, while there is something to lose, a call at which the driver rolls back without a word.
+        """Refuse a driver call that silently rolls back, while there is uncommitted work.
+
+        Args:
+            call: name of the method.
 
         Raises:
-            AttemptFailed: there is.
+            AttemptFailed: there is uncommitted work.
         """
         if self.write_marker is not None and not self.closed and self._may_lose():
             raise AttemptFailed(
@@ -602,14 +616,15 @@ class WorkConnection(OurConnection):
             )
 
     def _may_lose(self) -> bool:
-        """Whether something may be lost with the open transaction.
+        """Whether a rollback of the open transaction may lose work.
 
-        Its statements tell of what takes no number, as a message to listeners does; the server of what a function writes.
+        What takes no transaction number, for example NOTIFY, is recognized by the text of the statements. What a function writes is
+        recognized by the transaction numbers that the server has given.
         """
         if self._open and (self.single or self._wrote_in == self._began):
             return True
         status = self.info.transaction_status
-        if status == INERROR:  # it is lost already, and nobody can say any more what it was
+        if status == INERROR:  # the work is lost already, and the server can no longer be asked whether there was any
             return self._sent_in == self._began if self._open else not self._failed_in_sight
         if status != INTRANS:
             return False
@@ -629,11 +644,11 @@ class WorkConnection(OurConnection):
             self.settle()
         super().close()
 
-    # -- what ends a transaction, or begins none any more, past the methods above ----------------------------------------------
+    # -- calls of the driver that end a transaction, or switch to autocommit, without the methods above -------------------------
 
     @property
     def autocommit(self) -> Any:
-        """As the driver's; where it is switched on, the marker is durable before anything else is."""
+        """See psycopg2. When it is switched on, the marker is written at once: it is durable before any other statement is."""
         return super().autocommit
 
     @autocommit.setter
@@ -647,7 +662,7 @@ class WorkConnection(OurConnection):
 
     def set_isolation_level(self, level: int | None) -> None:
         self._refuse_to_lose("set_isolation_level")
-        self.rollback()  # the driver does, past us
+        self.rollback()  # the driver would roll back itself, without calling the method above
         super().set_isolation_level(level)
         self._mark_where_alone()
 
@@ -678,13 +693,13 @@ class WorkConnection(OurConnection):
     # -- its state ------------------------------------------------------------------------------------------------------------
 
     def why_work_was_lost(self) -> str:
-        """Return why something that the body did was rolled back, though the body may not have noticed; empty when nothing was."""
+        """Return why work of the body was rolled back, perhaps without the body noticing; empty when none was."""
         return self.lost_work or (
             "its connection was closed, or lost, with uncommitted work" if self.is_broken() else ""
         )
 
     def is_broken(self) -> bool:
-        """Whether the server, or the network, ended it, whatever the body did with it afterwards."""
+        """Whether the server or the network ended the connection, even if the body has closed it afterwards."""
         return self._broke or self.closed == 2  # psycopg2: 1 is closed, 2 is broken
 
     def _say(self, statement: str) -> None:

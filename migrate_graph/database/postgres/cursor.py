@@ -1,4 +1,4 @@
-"""Cursors: that of an attempt, which sends everything by way of its connection, and one way to ask any for rows."""
+"""Cursors: the class that an attempt uses, which sends everything through its connection, and functions that run a statement and return rows."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from migrate_graph.database.postgres.statements import Kind
 if TYPE_CHECKING:
     from migrate_graph.database.postgres.connection import WorkConnection
 
-# pyDAL's first statements. The encoding is asked for when we connect, `standard_conforming_strings` with our settings.
+# The first statements that pyDAL sends. They are not needed: the encoding is set when we connect, `standard_conforming_strings` with
+# our other settings.
 _GREETINGS = {"SET CLIENT_ENCODING TO 'UTF8'", "SET standard_conforming_strings=on;", "SELECT 1;"}
 
 
 class WorkCursor(pg.cursor):
-    """A cursor that lets its connection open the transaction with the marker.
+    """A cursor whose connection opens each transaction with the marker.
 
-    A text of several statements is sent one by one where one of them ends a transaction: what comes after it would be committed
-    by the server at once, before a marker could stand there.
+    If one of several statements in a text ends the transaction, the statements are sent one by one. Sent as one message, the server
+    would commit what follows that statement at once, before a marker could be written.
     """
 
     connection: WorkConnection
@@ -70,7 +71,7 @@ class WorkCursor(pg.cursor):
 
 
 def rows_of(cursor: Any, statement: str | bytes, parameters: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
-    """Run a statement, and return its rows; none where it is not one that has some."""
+    """Run a statement and return its rows; an empty list for a statement that returns none."""
     cursor.execute(statement, parameters)
     return list(cursor.fetchall()) if cursor.description else []
 

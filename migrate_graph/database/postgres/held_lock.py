@@ -1,4 +1,4 @@
-"""The run's lock while it is held: whether it still is, as the server says."""
+"""The advisory lock of a run: asks the server whether this run still holds it."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from msgspec import Struct, field
 from migrate_graph.database.postgres.patience import Patience
 from migrate_graph.errors import DatabaseUnreachable
 
-# Three families of advisory locks ("mg" and its neighbours): the run's, the one that lives with the work, which those who work
-# side by side share, and the one that each of these has for itself.
+# The first keys of the three kinds of advisory locks ("mg" and the next numbers): the run's lock; the work's lock, held by the sessions
+# of migrations, and shared by processes that work side by side; and the lock that each of those processes holds alone.
 RUN_CLASS = 0x6D67
 WORK_CLASS = 0x6D68
 SEAT_CLASS = 0x6D69
@@ -26,29 +26,29 @@ ADVISORY = (
     "l.locktype = 'advisory' AND l.granted AND l.objsubid = 2 AND l.database = "
     "(SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())"
 )
-"""Condition: `l`, a row of pg_locks, is an advisory lock of this database that is held."""
+"""SQL condition: `l`, a row of pg_locks, is an advisory lock of this database that somebody holds."""
 
 _PLACE = re.compile("%[%s]")
 
 
 @lru_cache(maxsize=16)
 def lock_key(schema: str, ledger: str) -> int:
-    """Return the second half of the keys of all locks of those whose ledger is this table."""
+    """Return the second key of all advisory locks that runs with this ledger table use."""
     digest = hashlib.sha256(f"{schema}\0{ledger}".encode()).digest()
     return int.from_bytes(digest[:4], "big", signed=True)
 
 
 class HeldLock(Struct):
-    """See `database.Lock`. The connection is the one that took the lock: after a reconnection the keeper is another.
+    """See `database.Lock`.
 
-    The server is asked, not the driver: somebody may have reset the session, or a pooler given us another one.
+    The server is asked, not the driver: the session may have been reset, or a pooler may have given this client another session.
 
     Attributes:
-        connection: that holds it.
-        key: second half of its keys.
-        patience: waits where a call may block.
-        is_twice: its session holds it two times.
-        is_alone: nothing stands between us and its session.
+        connection: the one that took the lock; after a reconnection the keeper is another one.
+        key: the second key of the lock.
+        patience: runs calls that may block.
+        is_twice: the session has taken the lock two times.
+        is_alone: there is no pooler between this process and the session.
     """
 
     connection: Any
@@ -66,18 +66,18 @@ class HeldLock(Struct):
             return False
 
     def seems_held(self) -> bool:
-        """See `database.Lock`. A session that nobody else can have loses a lock only when it ends, and then its socket says something."""
+        """See `database.Lock`. Without a pooler, a lock is lost only when the session ends, and then its socket becomes readable."""
         return (self.is_alone and not self.connection.closed and not has_news(self.connection)) or self.is_held()
 
     def row(self, questions: str, parameters: Sequence[Any] = ()) -> tuple[Any, ...] | None:
-        """Return the answers to questions that are asked together with whether the lock is ours; None when it is not.
+        """Select expressions in the same query that checks the lock; None when this run does not hold the lock any more.
 
         Args:
-            questions: to be selected.
-            parameters: of theirs.
+            questions: SQL expressions, separated by commas.
+            parameters: for their placeholders.
 
         Raises:
-            psycopg2.Error: there was no answer.
+            psycopg2.Error: the query failed.
         """
         doing = "asking whether the lock is still ours"
         return self.patience.run(self.connection, doing, self._ask, questions, parameters)
@@ -93,9 +93,10 @@ class HeldLock(Struct):
         return tuple(answers) if held else None
 
     def _planned(self, cursor: Any, questions: str, texts: Sequence[str]) -> bytes:
-        """Return how to ask what is asked before each migration, with texts as parameters: planning it takes longer than answering.
+        """Return the message that runs the query as a prepared statement, and prepare it the first time.
 
-        A session that nobody else can have forgets no plan.
+        It is sent before each migration, and planning it would take longer than running it. Without a pooler the session keeps what was
+        prepared.
         """
         name = self._plans.get(questions)
         if name is None:
@@ -110,10 +111,10 @@ class HeldLock(Struct):
 
     @property
     def _held(self) -> tuple[str, tuple[Any, ...]]:
-        """What to select to learn whether it is held, with its parameters.
+        """An SQL expression that is true while this run holds the lock, with its parameters.
 
-        A session that holds it twice gives one back and takes it again: that costs a tenth of a look at all the server's locks.
-        A transaction, behind a pooler, cannot give back what it holds.
+        A session that has taken the lock twice gives it back once and takes it again: that costs a tenth of a query on pg_locks. Behind
+        a pooler a transaction holds the lock, and it cannot give it back.
         """
         if self.is_twice:
             once = "CASE WHEN pg_catalog.pg_advisory_unlock(%s, %s) THEN pg_catalog.pg_try_advisory_lock(%s, %s) ELSE false END"
@@ -125,7 +126,7 @@ class HeldLock(Struct):
         return looked_up, (str(RUN_CLASS), str(self.key % 2**32))
 
     def give_back(self) -> bool:
-        """Release it; return whether it was ours until now."""
+        """Release the lock; return whether this run held it until now."""
         once = "pg_catalog.pg_advisory_unlock(%s, %s)"
         with self.connection.cursor() as cursor:
             cursor.execute(f"SELECT {once} AND {once}", (RUN_CLASS, self.key) * 2)
@@ -133,8 +134,11 @@ class HeldLock(Struct):
 
 
 def has_news(connection: Any) -> bool:
-    """Return whether the server has said something that nobody has read: on a connection that waits for no answer, that it ends, mostly."""
+    """Return whether the server has sent something that was not read yet.
+
+    On a connection that waits for no answer that is usually the notice that the server ends it.
+    """
     try:
         return bool(select.select([connection], [], [], 0)[0])
-    except (OSError, ValueError, psycopg2.Error):  # a descriptor too high for this call, or closed
+    except (OSError, ValueError, psycopg2.Error):  # the descriptor is too high for select(), or closed
         return True

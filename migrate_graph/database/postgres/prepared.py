@@ -1,4 +1,4 @@
-"""Plans a query once for a connection, when it is asked again and again with other OIDs: planning costs more than answering."""
+"""Prepares queries that are sent again and again with other OIDs: planning them takes longer than running them."""
 
 from __future__ import annotations
 
@@ -16,23 +16,25 @@ _NAME = "migrate_graph_query_{}"
 
 
 class Prepared(Struct):
-    """The queries of one connection; a body may have deallocated them, which the server tells.
+    """The prepared queries of one connection. A body may deallocate them; then the server refuses the EXECUTE.
 
     Attributes:
-        stopped: nothing is prepared any more.
+        stopped: nothing is prepared any more; every query is sent as it is.
     """
 
     stopped: bool = False
-    _connection: ref[WorkConnection] | None = None  # weak: who is the only one to hold a session hands it on
+    # Weak: a session is kept for the next migration only if nobody else holds a reference to it.
+    _connection: ref[WorkConnection] | None = None
     _names: dict[str, str] = field(default_factory=dict)
 
     def message(self, connection: Any, query: str, *, steady: bool = False) -> str:
-        """Return how to send a query: as it is the first time, prepared from then on; one that is always the same at once.
+        """Return the message to send for a query: the query itself the first time, a prepared statement from the second time on.
 
         Args:
-            connection: of an attempt; on others, and behind a pooler, where the next transaction is another session's, nothing is prepared.
-            query: its arrays of numbers stand in it as texts with their type.
-            steady: it is always the same text.
+            connection: on which it is sent. Nothing is prepared on a connection that is no attempt's, nor behind a pooler, where the
+                next transaction may be in another session.
+            query: may contain arrays of numbers, written as text with a type: `'{1,2}'::oid[]`. They become parameters.
+            steady: the query is always the same text, so it is prepared the first time.
         """
         if self.stopped or not isinstance(connection, WorkConnection) or connection.reset_session:
             return query
@@ -41,7 +43,7 @@ class Prepared(Struct):
         template = query if steady else self._template(query)
         name = self._names.get(template, "" if steady else None)
         numbers = [] if steady else _NUMBERS.findall(query)
-        if name is None or not (numbers or steady):  # what has other texts each time is never asked again
+        if name is None or not (numbers or steady):  # without parameters it would not come again
             self._names[template] = ""
             return query
         arguments = f" ({', '.join(numbers)})" if numbers else ""

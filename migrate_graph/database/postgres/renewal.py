@@ -1,7 +1,7 @@
-"""Tells whether the session of a migration that succeeded can be made as good as new.
+"""Decides whether the session of a migration that succeeded can be cleaned and used for the next one.
 
-The server forgets what `DISCARD ALL` covers. The driver has a memory of its own, and the project's code may hold on to the
-connection, so both are looked at. Whatever is odd means a new session: that is slower, and nothing else.
+The server forgets what `DISCARD ALL` covers. The driver keeps state of its own, and the project's code may keep a reference to the
+connection, so both are checked. In every doubtful case the next migration gets a new session, which is only slower.
 """
 
 from __future__ import annotations
@@ -17,15 +17,16 @@ from migrate_graph.database.sole_holder import references
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# What no DISCARD undoes: libraries and what they hold, the seed of random(), connections of dblink, that a setting of one's own was
-# ever set, what new sessions begin with. Only what a body says itself is seen here, not what functions do that it calls.
+# What no DISCARD undoes: loaded libraries and their state, the seed of random(), connections of dblink, the existence of custom
+# settings; and ALTER ROLE, DATABASE and SYSTEM, which change what new sessions begin with. Only the body's own statements are seen here,
+# not what a function does that they call.
 _STAYS = re.compile(
     r"\b(?:LOAD|setseed|dblink\w*|plpython\w*|plperl\w*|pltcl\w*|set_config|CREATE\s+EXTENSION|ALTER\s+(?:ROLE|USER|DATABASE|SYSTEM)|"
     r"SET\s+(?:SESSION\s+|LOCAL\s+)?\"?\w+\"?\s*\.)",
     re.IGNORECASE,
 )
 
-# Each of these has one of those: to look for them takes a tenth of the time.
+# Each text that `_STAYS` matches contains one of these. Searching for them takes a tenth of the time, so it is done first.
 _IN_ALL = ("load", "set", "dblink", "plp", "pltcl", "extension", "alter")
 
 
@@ -36,26 +37,27 @@ def may_stay(text: str) -> bool:
 
 
 class _Probe:
-    """A holder of something that nobody else holds."""
+    """An object with the only reference to another one, to measure what `references` returns then."""
 
     def __init__(self) -> None:
         self._connection = object()
 
 
 ALONE = references(_Probe())
-"""References to a connection that nobody but its holder reaches."""
+"""What `references` returns for a connection to which only its holder has a reference."""
 
 
-# What the server tells the driver. Our own words to a session are read by the second: with another value they may say something else.
+# Parameters that the server reports to the driver. The second decides how the server reads string literals with backslashes, also
+# those in the message that cleans the session.
 _REPORTED = ("client_encoding", "standard_conforming_strings")
 
 
 class DriverMemory(Struct, frozen=True):
-    """What the driver remembers of a session, as it was before anybody used it.
+    """The driver's state of a connection, to compare it before and after a migration.
 
     Attributes:
         kind: class of the connection.
-        names: attributes that it has.
+        names: names of its attributes.
         facts: settings of the connection that a body can change.
     """
 
@@ -65,7 +67,7 @@ class DriverMemory(Struct, frozen=True):
 
     @classmethod
     def of(cls, connection: Any) -> DriverMemory:
-        """Look at a connection."""
+        """Return the present state of a connection."""
         types: list[Mapping[object, object]] = [connection.string_types, connection.binary_types]
         return cls(
             type(connection),
@@ -79,7 +81,7 @@ class DriverMemory(Struct, frozen=True):
 
 
 def is_at_rest(connection: Any) -> bool:
-    """Return whether a connection is open, and driver and server agree that no transaction is."""
+    """Return whether a connection is open and has, for the driver and for the server, no open transaction."""
     return (
         not connection.closed
         and connection.status == pg.STATUS_READY

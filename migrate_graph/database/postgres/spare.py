@@ -1,4 +1,4 @@
-"""Keeps the session of a migration that succeeded until the next one begins, as good as new."""
+"""Keeps the session of a migration that succeeded, cleaned, for the next migration: that is faster than to open a new one."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from migrate_graph.database.sole_holder import Holder
 
 DEFAULTS = "ARRAY(SELECT CAST(s AS pg_catalog.text) FROM pg_catalog.pg_db_role_setting s)"
-"""What to select to learn what roles and databases give to new sessions: one that is older than a change has the values of before.
+"""SQL expression: the settings that roles and databases give to new sessions. After a change of them, older sessions have the old values.
 
-Not aggregated, nor put in order: that would take longer to plan than everything else that is asked with it.
+Neither aggregated nor ordered: planning that would take longer than everything else in the same query.
 """
 
 
@@ -30,9 +30,9 @@ class Spare:
     """Keeps the session of a migration that succeeded until the next one begins.
 
     Args:
-        sessions: the run's.
-        lock: gives the keys of the work's lock, which a kept session has: who is next is at work already; None where it is to have none.
-        wanted: False: every migration gets a new session.
+        sessions: the sessions of the run.
+        lock: returns the keys of the work's lock, which a kept session holds; None where it holds no lock between two migrations.
+        wanted: keep sessions; False where every migration gets a new one.
     """
 
     def __init__(self, sessions: Sessions, lock: Callable[[], tuple[int, int] | None], *, wanted: bool) -> None:
@@ -44,15 +44,15 @@ class Spare:
         self._as_new = ""
 
     def remember(self, connection: WorkConnection) -> None:
-        """Note what a new session is like, so that it can be told later whether it is so again."""
+        """Record the state of a new session, to compare with it after a migration."""
         if self._wanted and self._sessions.is_direct:
             self._sessions.patience.run(connection, "looking at a new session", _remember, connection)
 
     def keep(self, holder: Holder) -> bool:
-        """Take over the session of a migration that has succeeded; False where the next one is better off with another."""
+        """Keep the session of a migration that succeeded, cleaned; return False where that is not possible or not safe."""
         if not is_ours_alone(holder, alone=ALONE):
             return False
-        connection = holder._connection  # noqa: SLF001 - of a holder, that is what it is for
+        connection = holder._connection  # noqa: SLF001 - `Holder` declares it
         try:
             if not _can_be_renewed(connection):
                 return False
@@ -67,14 +67,18 @@ class Spare:
         return True
 
     def foresee(self, defaults: list[str]) -> None:
-        """Note what a new session would be given just now, as another one has seen: the kept one asks for it only where nobody has.
+        """Note which settings a new session would get now; `take` compares them with those that the kept session got.
 
-        To plan that takes the kept session longer than all else that it is asked, and a session that keeps a plan of it no time.
+        Args:
+            defaults: as another session has just read them. It has a prepared plan for that query; planning it in the kept session
+                takes longer than all other queries there.
         """
         self._defaults = defaults
 
     def take(self, name: str) -> WorkConnection | None:
-        """Return the kept session, as one is that was just opened, but for its name, which comes with the marker; None where there is none.
+        """Return the kept session; None where there is none, or where a new session would get other settings.
+
+        It is like a new session, except for its `application_name`, which is set together with the marker.
 
         Raises:
             Stopped: a signal arrived.
@@ -92,12 +96,12 @@ class Spare:
         except (psycopg2.Error, DatabaseUnreachable):
             fresh = False
         if fresh:
-            return connection  # type: ignore[no-any-return] # what was kept
+            return connection  # type: ignore[no-any-return] # `keep` has stored a WorkConnection
         close_quietly(connection)
         return None
 
     def _make_as_new(self, connection: WorkConnection) -> bool:
-        """Make server and driver forget, and give the session our settings and the lock again, in one message; return whether it has the lock."""
+        """Reset the session, and apply the run's settings and take the lock again, in one message; return whether it has the lock."""
         with connection.cursor() as cursor:
             self._as_new = self._as_new or _written(cursor, self._sessions.settings(connection, ours=False))
             keys = self._lock()
@@ -107,7 +111,7 @@ class Spare:
         return bool(is_ready)
 
     def close(self) -> None:
-        """Close what is kept."""
+        """Close the kept session."""
         close_quietly(self._connection)
         self._connection = None
 
@@ -137,16 +141,16 @@ _DISCARD = (
     "CLOSE ALL; SET SESSION AUTHORIZATION DEFAULT; RESET ROLE; RESET ALL; DEALLOCATE ALL; UNLISTEN *; "
     "SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD PLANS; DISCARD TEMP; DISCARD SEQUENCES"
 )
-"""What `DISCARD ALL` does, in its order: itself it takes no other statement beside it."""
+"""The steps of `DISCARD ALL`, in its order. `DISCARD ALL` itself cannot be sent together with other statements."""
 
 
 _LOCKED = "pg_catalog.pg_try_advisory_lock(%s, %s)"
 
 
 def _written(cursor: Any, settings: Sequence[tuple[str, str]]) -> str:
-    """Return how what is sent after each migration begins; the settings are the same for all of a run.
+    """Return the first part of the message that cleans a session; it is the same for all sessions of a run.
 
-    `SET` takes the server less time than a function does, but would take a search_path for one name.
+    `SET` is faster than `set_config()`, but would take the whole search_path as one name.
     """
     paths = [each for each in settings if each[0] == "search_path"]
     others = [each for each in settings if each not in paths]

@@ -1,4 +1,4 @@
-"""One attempt at one migration on PostgreSQL: a fresh session whose every transaction starts with the marker."""
+"""One attempt at one migration on PostgreSQL: a clean session in which every transaction starts with the marker."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _AS_OURSELVES = "RESET SESSION AUTHORIZATION; RESET ROLE"
 
 _PREPARED = "SELECT name FROM pg_catalog.pg_prepared_statements WHERE from_sql"
 
-# Whoever builds or drops an index concurrently holds this lock on its table to the end; what he builds is INVALID until then.
+# A session that builds or drops an index concurrently holds this lock on the table until it is done, and the index is INVALID until then.
 _INVALID_INDEXES = (
     "SELECT CAST(CAST(i.indexrelid AS pg_catalog.regclass) AS pg_catalog.text) FROM pg_catalog.pg_index i WHERE NOT i.indisvalid "
     "AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_locks l WHERE l.locktype OPERATOR(pg_catalog.=) 'relation' AND l.granted "
@@ -53,15 +53,15 @@ _INVALID_INDEXES = (
 
 
 class WorkSessions(Struct, frozen=True):
-    """What an attempt needs to know of the run's sessions.
+    """How an attempt gets a session, and what it needs to know of the run's sessions.
 
     Attributes:
-        open: opens a session for a migration, by its name, or gives one that was kept; and tells whether it is new.
-        keep: takes the session of an attempt that succeeded over for the next one, if it can be made as good as new.
-        prologue: what is asked with every marker, with its parameters: whether the work's lock is ours, whether the transaction
-            is read-only, the server's process, and when the transaction began.
-        pooled: a session belongs to another client after each commit.
-        patiently: runs a call on a connection that may have to wait, telling what for.
+        open: takes the name of a migration; returns a session for it, new or kept from the migration before, and whether it is new.
+        keep: keeps the session of an attempt that succeeded for the next one, if it can be cleaned; returns whether it does.
+        prologue: SQL expressions that are selected with every marker, and their parameters: whether the session holds the work's lock,
+            whether the transaction is read-only, the number of the server process, and when the transaction began.
+        pooled: a pooler gives the session to another client after each commit.
+        patiently: runs a call that may block on a connection, and reports what it waits for.
         dals: makes the `DAL`.
     """
 
@@ -74,13 +74,14 @@ class WorkSessions(Struct, frozen=True):
 
 
 def prologue(keys: Sequence[int], settings: Sequence[tuple[str, str]]) -> tuple[str, list[Any]]:
-    """Return what is asked with every marker: the work's lock once more, which no `pg_advisory_unlock_all()` can free.
+    """Return the SQL expressions that are selected with every marker, and their parameters; see `WorkSessions.prologue`.
 
-    Nothing here is found by way of the search_path, which is the body's.
+    The work's lock is taken once more, for the transaction: unlike the session's, a `pg_advisory_unlock_all()` of the body cannot free
+    it. No name depends on the search_path, because the body may have changed it.
 
     Args:
-        keys: of the work's lock.
-        settings: set for the transaction alone, as (name, value).
+        keys: the two keys of the work's lock.
+        settings: to set for the transaction alone, as (name, value).
     """
     parts = (
         "pg_catalog.pg_try_advisory_xact_lock(%s, %s) AS is_ours, pg_catalog.current_setting('transaction_read_only') AS read_only, "
@@ -130,7 +131,7 @@ class PostgresWork:
         )
         self._connection.being_greeted = False
         sessions.dals.note(self)
-        self._connection.autocommit = False  # until now: pyDAL greets a connection with statements of its own
+        self._connection.autocommit = False  # only now: until here pyDAL may send its first statements
         self._catalog = PostgresCatalog(lambda: self._connection)
         self._ourselves = AsOurselves(lambda: self._connection, self._execute)
         run_as_ourselves = AsOurselves(lambda: self._connection, self._catalog.run)
@@ -140,9 +141,9 @@ class PostgresWork:
         self._hears: Callable[[str], None] | None = None
 
     def _connector(self, *_dsn: Any, **_options: Any) -> WorkConnection:
-        """Return pyDAL its connection: the first time ours, after a `db.close()` a new one of the same attempt.
+        """Return the connection for pyDAL: the first time the attempt's own, after a `db.close()` a new one for the same attempt.
 
-        pyDAL asks for one in every thread and process that uses the `DAL`.
+        pyDAL calls this in every thread and process that uses the `DAL`.
         """
         self._owner.check()
         self._lost_work = self._lost_work or self._connection.why_work_was_lost()
@@ -169,7 +170,7 @@ class PostgresWork:
         try:
             return self._mark_as_ourselves()
         except psycopg2.errors.InsufficientPrivilege:
-            if begun_by_hand or self._connection.was is not None:  # whoever has begun it must not go on without it
+            if begun_by_hand or self._connection.was is not None:  # the body's transaction needs its marker
                 raise
             self._connection.really_rollback()
             self._find_out_who_we_are()
@@ -180,7 +181,7 @@ class PostgresWork:
             return self._mark()
 
     def _find_out_who_we_are(self) -> None:
-        """Note who the session was before the body became another role where nobody saw it."""
+        """Note user and role of the session from before the body changed them where it was not noticed, for example in a function."""
         (now,) = self._execute(WHO, ())
         self._execute(_AS_OURSELVES, ())
         (was,) = self._execute(WHO, ())
@@ -194,7 +195,7 @@ class PostgresWork:
         try:
             ((is_ours, _, pid, began, *_),) = self._mark_asking()
         except psycopg2.errors.ReadOnlySqlTransaction:
-            self._connection.really_rollback()  # of a transaction that holds nothing yet
+            self._connection.really_rollback()  # the transaction has only just begun, so nothing is lost
             return self._mark_in_steps()
         return self._began(is_ours, pid, began)
 
@@ -203,37 +204,37 @@ class PostgresWork:
         ((is_ours, read_only, pid, began, *_),) = self._execute(f"SELECT {questions}", parameters)
         began = self._began(is_ours, pid, began)
         marker, marked = self._ledger.marker_statement(self._key)
-        if read_only != "off" or not self._is_marked:  # nothing of a read-only transaction can become durable
+        if read_only != "off" or not self._is_marked:  # a read-only transaction needs no marker: it can commit nothing
             marker, marked = "", ()
         if last := f"{marker}{self._connection.anchor}":
             self._execute(last, marked)
         return began
 
     def _mark_asking(self) -> list[tuple[Any, ...]]:
-        """Write the marker, and the anchor behind it, and ask: one message."""
+        """Write the marker, set the anchor after it, and select the prologue, in one message; return the row of the prologue."""
         marker, marked = self._ledger.marker_statement(self._key)
         questions, parameters = self._questions
         return self._execute(f"{marker}{self._connection.anchor}; SELECT {questions}", (*marked, *parameters))
 
     @property
     def _questions(self) -> tuple[str, list[Any]]:
-        """What is asked with a marker; a session that was kept is given its name with it."""
+        """The prologue with its parameters; in a kept session it also sets the `application_name` for this migration."""
         questions, parameters = self._sessions.prologue
         if self.has_new_session or self._sessions.pooled:
             return questions, parameters
         name = application_name(f"migrate_graph:{self._key.name}")
         return f"{questions}, pg_catalog.set_config('application_name', %s, false)", [*parameters, name]
 
-    def _began(self, is_ours: bool, pid: int, began: str) -> str:  # noqa: FBT001 - a row, as the server gives it
+    def _began(self, is_ours: bool, pid: int, began: str) -> str:  # noqa: FBT001 - the columns of a row
         if not is_ours:
             raise AttemptFailed("another run is at work on this database", hint="the lock of this run was lost")
         self._connection.server_pid = pid
         return str(began)
 
     def _reset_session(self) -> None:
-        """Take back what the body set, where the server's session is another client's after the commit."""
+        """Undo what the body set in the session, which a pooler gives to another client after the commit."""
         self._execute(_AS_OURSELVES, ())
-        encoding = self._connection.info.parameter_status("client_encoding")  # the driver and a pooler remember it
+        encoding = self._connection.info.parameter_status("client_encoding")  # the driver and the pooler rely on it
         self._execute("RESET ALL", ())
         self._execute("SELECT pg_catalog.set_config('client_encoding', %s, false)", (encoding,))
         self._execute("UNLISTEN *; CLOSE ALL; DISCARD TEMP", ())
@@ -247,11 +248,11 @@ class PostgresWork:
         self._started = True
         self._arm(self._connection)
         if self._mode is TransactionMode.NONE:
-            self._connection.autocommit = True  # the marker is durable from here on, so that a crash always asks
+            self._connection.autocommit = True  # commits the marker: after a crash the user is asked
             self._invalid_before = self._invalid_indexes()
 
     def start_unmarked(self) -> None:
-        """Begin work that is no attempt: each transaction begins as those of an attempt do, but writes no marker."""
+        """Begin work that is not an attempt: its transactions begin like those of an attempt, but write no marker."""
         self._is_marked = False
         self.start()
 
@@ -277,7 +278,7 @@ class PostgresWork:
         connection = self._connection
         connection.single = False
         books = self._ledger.on(connection.tell)
-        # The record is written as who we are, not as who the body became.
+        # The record is written with the run's own user and role, not with those that the body has set.
         if books.write_success_at_once(self._key, seconds=seconds, first=_AS_OURSELVES):
             return
         taken = books.why_unfinished(self._key)
@@ -322,7 +323,7 @@ class PostgresWork:
             self._sessions.patiently(connection, f"looking what {self._key.name} has left open", self._tidy)
 
     def _tidy(self) -> None:
-        """Account for what ended unseen, and let the driver, which after a raw COMMIT believes in a transaction, open one again."""
+        """Commit a marker for what ended unnoticed, and make the driver begin transactions again after a raw COMMIT."""
         self._connection.settle()
         self._connection.really_rollback()
         self._connection.autocommit = False
@@ -331,7 +332,7 @@ class PostgresWork:
         return self._ledger.on(self._ourselves).read_applied()
 
     def leftovers(self) -> list[str]:
-        """Return what no rollback removes: the INVALID indexes that a failed CREATE INDEX CONCURRENTLY leaves."""
+        """Return advice for each INVALID index that a failed CREATE INDEX CONCURRENTLY has left, which no rollback removes."""
         if self._mode is not TransactionMode.NONE or self._connection.closed:
             return []
         return [
@@ -367,7 +368,7 @@ class PostgresWork:
         forget(self.db)
         del self.db
         if self._succeeded and self._mode is TransactionMode.OWN and self._sessions.keep(self):
-            del self._connection  # it is another attempt's now
+            del self._connection  # the next attempt gets it
             return
         with contextlib.suppress(psycopg2.Error):
             self._connection.close()
