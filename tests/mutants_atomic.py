@@ -16,7 +16,7 @@ HELD = "database/views/held.py"
 WALK = "executor/atomic.py"
 
 _SAID = (
-    ("nothing else commits while a `DAL` is made", PG, "            return  # pyDAL's, when it makes a `DAL`, or takes one apart", "            pass", f"{ONE} -k between_two_migrations"),
+    ("nothing else commits while a `DAL` is made", PG, "            return  # pyDAL commits when a `DAL` is made or closed", "            pass", f"{ONE} -k between_two_migrations"),
     ("a body's connection stays open", PG, '            self.refuse("closes its connection")', "            pass", f"{ONE} -k 'close and postgres'"),
     ("who catches a refusal has failed", PG, "            connection.refuse(connection.ended)", "            pass", f"{ONE} -k swallowed"),
     ("isolation level", PG, '        self.refuse(f"calls set_isolation_level({level}), which ends the transaction")', "        super().set_isolation_level(level)", f"{ONE} -k isolation"),

@@ -1,4 +1,4 @@
-"""Runs statements about our own tables as who the session was before the body of a migration became another role."""
+"""Runs statements on the tool's tables with the run's own user and role, after the body of a migration has changed them."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ Who: TypeAlias = tuple[str, ...]
 
 
 def becoming(now: Who, then: Who, *, local: bool) -> tuple[str, tuple[str, ...]]:
-    """Return the query that makes a session act as somebody else, and its parameters.
+    """Return the query that gives a session another user and role, and its parameters.
 
-    The user is set only where it is another one: when a transaction ends, the server sets what was set for it alone back, and with the
-    user the role is forgotten (PostgreSQL, `assign_session_authorization`).
+    The user is set only if it changes: at the end of a transaction the server restores a user that was set for the transaction alone,
+    and forgets the role then (PostgreSQL, `assign_session_authorization`).
 
     Args:
-        now: user and role that it has.
+        now: user and role that the session has.
         then: user and role that it gets.
-        local: for the open transaction alone, so that what was set for the session is there again after it.
+        local: set them for the open transaction only; after it, those of the session hold again.
     """
     settings = ("session_authorization", "role") if now[0] != then[0] else ("role",)
     sets = ", ".join(f"pg_catalog.set_config('{each}', %s, {str(local).lower()})" for each in settings)
@@ -34,7 +34,7 @@ def becoming(now: Who, then: Who, *, local: bool) -> tuple[str, tuple[str, ...]]
 
 
 class AsOurselves(Struct, frozen=True):
-    """Sends statements of the view ledger; the role that a body has chosen need not have any rights on it.
+    """Sends statements on the tool's tables; the role that a body has set may have no rights on them.
 
     Attributes:
         connect: returns the connection of the migration.
@@ -45,13 +45,13 @@ class AsOurselves(Struct, frozen=True):
     run: Callable[..., list[tuple[Any, ...]]]
 
     def __call__(self, statement: str, parameters: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
-        """Send a statement as who the session was at first."""
+        """Send a statement with the user and role that the session had at first."""
         with self.acting():
             return self.run(statement, parameters)
 
     @contextmanager
     def acting(self) -> Iterator[None]:
-        """Act as who the session was at first, and become again who it is."""
+        """For the block, set the user and role that the session had at first; afterwards restore the present ones."""
         connection = self.connect()
         was = connection.was
         now = None if was is None else self.run(WHO, ())[0]
@@ -64,7 +64,7 @@ class AsOurselves(Struct, frozen=True):
             yield
         except BaseException:
             aborted = connection.closed or connection.info.transaction_status == INERROR
-            if not aborted:  # else a rollback makes it who it is
+            if not aborted:  # otherwise the rollback restores them
                 self.run(*becoming(was, now, local=local))
             raise
         self.run(*becoming(was, now, local=local))

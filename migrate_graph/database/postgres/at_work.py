@@ -1,4 +1,4 @@
-"""Who is at work on a database: the sessions that hold the locks of a run, what they wait for, and who waits for them."""
+"""Which runs work on a database: the sessions that hold their locks, what they wait for, and who waits for them."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ BLOCKERS = (
     "'YYYY-MM-DD HH24:MI:SS TZ') FROM pg_catalog.pg_stat_activity w CROSS JOIN LATERAL pg_catalog.unnest(pg_catalog.pg_blocking_pids(w.pid)) p "
     "JOIN pg_catalog.pg_stat_activity b ON b.pid = p"
 )
-"""Who stands in the way of sessions `w`, whom a condition must follow; never what they run: that is theirs alone."""
+"""SQL: the sessions that block sessions `w`; a condition on `w` must be appended. Their statements are not read: those are private."""
 
 FIRST_BLOCKER = f"{BLOCKERS} WHERE w.pid = %s ORDER BY b.xact_start NULLS LAST LIMIT 1"
-"""Who has stood in the way of one session for the longest time."""
+"""SQL: of the sessions that block one session, the one with the oldest transaction."""
 
 _WAITING = (
     "SELECT w.pid, w.usename, w.application_name, coalesce(w.state, ''), pg_catalog.to_char(w.query_start, 'YYYY-MM-DD HH24:MI:SS TZ') "
     "FROM pg_catalog.pg_stat_activity w CROSS JOIN LATERAL pg_catalog.unnest(CASE w.wait_event_type WHEN 'Lock' "
     "THEN pg_catalog.pg_blocking_pids(w.pid) END) p JOIN pg_catalog.pg_stat_activity u ON u.pid = p"
 )
-"""Who waits for a lock of sessions `u`, whom a condition must follow."""
+"""SQL: the sessions that wait for a lock of sessions `u`; a condition on `u` must be appended."""
 
 _HOLDS = f"{ADVISORY} AND l.classid = CAST(%s AS pg_catalog.oid) AND l.objid = CAST(%s AS pg_catalog.oid)"
-"""Condition: `l`, a row of pg_locks, is the advisory lock of two keys; see `_as_numbers`."""
+"""SQL condition: `l`, a row of pg_locks, is the advisory lock with these two keys; see `_as_numbers`."""
 
 _HOLDERS = (
     "SELECT a.pid, a.usename, a.application_name, coalesce(pg_catalog.host(a.client_addr), ''), "
@@ -42,12 +42,12 @@ _HOLDERS = (
 
 
 class AtWork(Struct, frozen=True):
-    """Looks through the keeper who is at work.
+    """Finds out, through the keeper, which runs work on the database.
 
     Attributes:
         execute: runs a statement on the keeper.
-        own: server processes of this run, which are nobody to be waited for.
-        secrets: are shown to nobody.
+        own: numbers of this run's own server processes, which are left out.
+        secrets: texts that are redacted in what is returned.
     """
 
     execute: Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
@@ -57,10 +57,10 @@ class AtWork(Struct, frozen=True):
     __repr__ = object.__repr__  # a traceback with values shows it, and it holds secrets
 
     def run(self, key: int) -> LockHolder | None:
-        """Return who holds the lock of a run, with what it is doing; None when nobody does.
+        """Return the session that holds the lock of a run, with the migrations that the run works on; None when there is none.
 
         Args:
-            key: second half of the keys of the lock.
+            key: second key of the lock.
         """
         workers = self._holders(WORK_CLASS, key)
         holder = self.holder(RUN_CLASS, key) or next(iter(workers), None)
@@ -71,7 +71,7 @@ class AtWork(Struct, frozen=True):
         return replace(holder, migration=migration, beside=tuple(beside), held_up=held_up)
 
     def holder(self, kind: int, key: int) -> LockHolder | None:
-        """Return who holds a lock, the first of those who share it; never a session of our own."""
+        """Return the session that holds a lock; of several that share it, the oldest. Sessions of this run are left out."""
         return next(iter(self._holders(kind, key)), None)
 
     def _holders(self, kind: int, key: int) -> list[LockHolder]:
@@ -83,14 +83,15 @@ class AtWork(Struct, frozen=True):
         ]
 
     def _held_up(self, worker: LockHolder) -> str:
-        """Return what a migration's session waits for; empty when nobody stands in its way."""
+        """Return what a migration's session waits for; empty when no session blocks it."""
         rows = self.execute(FIRST_BLOCKER, (worker.pid,))
         return blocked_by(rows[0], self.secrets) if rows else ""
 
     def held_up(self, kind: int, key: int) -> str:
-        """Return what the holder of a lock waits for, or who waits for it; empty when nobody does.
+        """Return what the holder of a lock waits for, or which session waits for the holder; empty when none does.
 
-        Who waits may be whom the holder waits for: a connection that its migration has opened itself.
+        In the second case the holder is idle in its transaction. The waiting session may be a connection that the migration has opened
+        itself, and for whose answer it waits.
         """
         held = _as_numbers(kind, key)
         rows = self.execute(
@@ -108,7 +109,12 @@ class AtWork(Struct, frozen=True):
 
 
 def blocked_by(row: tuple[Any, ...], secrets: tuple[str, ...]) -> str:
-    """Return in words who stands in the way, by a row of `BLOCKERS`."""
+    """Return in words which session blocks another one.
+
+    Args:
+        row: of `BLOCKERS`.
+        secrets: texts to redact.
+    """
     return redact(f"waiting for a lock held by {_session(row)}", *secrets)
 
 
@@ -119,7 +125,7 @@ def _waited_for_by(row: tuple[Any, ...], secrets: tuple[str, ...]) -> str:
 
 def _session(row: tuple[Any, ...]) -> str:
     pid, role, application, state, since = row
-    # Of another role's session the server tells its process and its role, and no more.
+    # Of another role's session the server may show only the process and the role.
     said = (f"role {role}" if role else "", application, state, f"since {since}" if since else "")
     known = ", ".join(filter(None, said))
     return f"pid {pid} ({known})" if known else f"pid {pid}"

@@ -1,4 +1,4 @@
-"""A run on PostgreSQL that is one transaction: its migrations share a session, which each finds like a new one."""
+"""A run on PostgreSQL that is one transaction: its migrations share a session, which is cleaned before each of them."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ if TYPE_CHECKING:
 
 _AS_OURSELVES = "RESET SESSION AUTHORIZATION; RESET ROLE"
 
-# What DISCARD ALL does, as far as a transaction allows it. The work's lock is the transaction's too, and stays.
+# The steps of DISCARD ALL that a transaction allows. The work's lock is also held by the transaction, so it stays.
 _LIKE_NEW = (
     f"{_AS_OURSELVES}; RESET ALL; UNLISTEN *; CLOSE ALL; DISCARD TEMP; DISCARD SEQUENCES; DEALLOCATE ALL; "
     "SELECT pg_catalog.pg_advisory_unlock_all()"
 )
 
-# As a commit does: what was deferred is checked, and with the next migration constraints are as they are declared. There is no
-# command for that, so those that are declared IMMEDIATE are named.
+# What a commit does, too: deferred constraints are checked, and afterwards each constraint is as it was declared. No command resets them
+# to their declaration, so the constraints that are declared INITIALLY IMMEDIATE are named one by one.
 _CHECKED = "SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED"
 _IMMEDIATE_ONES = (
     "SELECT DISTINCT pg_catalog.format('%I.%I', n.nspname, c.conname) FROM pg_catalog.pg_constraint c JOIN pg_catalog.pg_namespace n "
@@ -51,15 +51,15 @@ _IMMEDIATE_ONES = (
 
 
 class AtomicConnection(WorkConnection):
-    """The driver connection of such a run: commits of bodies are savepoints, and nothing but the run ends the transaction.
+    """The driver connection of such a run: a commit of a body only sets a savepoint, and only the run itself ends the transaction.
 
     Attributes:
-        on_statement: told the text of each statement of a body before it is sent.
-        on_savepoint: told when a body has set the savepoint that it can go back to.
-        on_undo: told when it has gone back.
-        ended: how a body wanted to end the transaction; empty when none did.
-        has_point: the savepoint is set that a rollback of the body goes back to.
-        missed_point: a body wanted to go back, and it was not set.
+        on_statement: called with the text of each statement of a body, before it is sent.
+        on_savepoint: called after a body has committed, which sets the savepoint anew.
+        on_undo: called after a body has rolled back to the savepoint.
+        ended: how a body tried to end the transaction; empty when none did.
+        has_point: the savepoint that a rollback of the body goes back to is set.
+        missed_point: a body tried to roll back while that savepoint was not set.
     """
 
     def __init__(self, dsn: str) -> None:
@@ -74,22 +74,28 @@ class AtomicConnection(WorkConnection):
     # -- one migration --------------------------------------------------------------------------------------------------------
 
     def begin_migration(self, owner: Owner, write_marker: Callable[[], str], began: str) -> None:
-        """Be the connection of a migration, whose marker stands in the transaction."""
+        """Start to be used by a migration whose marker is written already.
+
+        Args:
+            owner: the thread and process that may use the connection.
+            write_marker: writes the marker again, if the transaction was ended and another one began.
+            began: when the transaction began.
+        """
         self.owner, self.write_marker, self.single = owner, write_marker, True
         self.ended, self._began = "", began
 
     def end_migration(self) -> None:
-        """Be nobody's; what is said to it now does nothing."""
+        """Stop being used by a migration: commits and rollbacks of the driver do nothing from now on."""
         self.owner, self.write_marker, self.on_statement, self.weaver, self.hears = None, None, None, None, None
 
     def ask(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """Send statements of ours past everything that looks after those of bodies; return the rows of the last one."""
+        """Send statements of this package, without the checks for those of bodies; return the rows of the last one."""
         self.asked += 1
         with self._unmarked() as cursor:
             return rows_of(cursor, statement, parameters or None)
 
     def really_close(self) -> None:
-        """Close it, whoever it belongs to."""
+        """Close the connection, also while a migration uses it."""
         self._lets_close = True
         super().close()
 
@@ -98,7 +104,7 @@ class AtomicConnection(WorkConnection):
     def read(self, cursor: pg.cursor, query: Any, values: Any) -> Any:
         if self.on_statement is not None and self.write_marker is not None:
             if self.owner is not None:
-                self.owner.check()  # a thread of an earlier migration may still be there
+                self.owner.check()  # a thread of an earlier migration may still use the connection
             self.on_statement(self.text_of(query))
         return super().read(cursor, query, values)
 
@@ -109,7 +115,10 @@ class AtomicConnection(WorkConnection):
             self.refuse("has set autocommit")
 
     def refuse(self, what: str) -> None:
-        """Refuse what would end the transaction, or begin another kind of one; also whoever catches this has failed.
+        """Refuse a call that would end the transaction or change its mode; the migration fails even if it catches the error.
+
+        Args:
+            what: what the body did, as the predicate of a sentence.
 
         Raises:
             AttemptFailed: always, while a migration runs.
@@ -118,7 +127,7 @@ class AtomicConnection(WorkConnection):
             self.ended = what
             raise AttemptFailed(f"it {what}, and {self.scope}", hint=ends_itself(self.option))
 
-    scope = option = ""  # of the run
+    scope = option = ""  # for messages: why the transaction must not end; see `AtomicIntent`
 
     def close(self) -> None:
         if not self._lets_close:
@@ -142,7 +151,7 @@ class AtomicConnection(WorkConnection):
 
     def commit(self) -> None:
         if self.write_marker is None and not self.closed:
-            return  # pyDAL's, when it makes a `DAL`, or takes one apart
+            return  # pyDAL commits when a `DAL` is made or closed
         super().commit()
         self.on_savepoint()
 
@@ -153,15 +162,15 @@ class AtomicConnection(WorkConnection):
         self.on_undo()
 
     def _savepoint(self) -> Savepoint:
-        """Return the savepoint that stands for the last commit of a body, or its beginning; most never go back, and it is not set."""
+        """Return the savepoint at the last commit of the body, or at its beginning. It is set only where a rollback is expected."""
         return _Point("migrate_graph", self._say, self)
 
 
 class _Point(Savepoint, frozen=True):
-    """That savepoint.
+    """The savepoint at the last commit of a body, or at its beginning; it may not be set.
 
     Attributes:
-        connection: that knows whether it is set.
+        connection: its `has_point` tells whether the savepoint is set.
     """
 
     connection: AtomicConnection
@@ -172,7 +181,7 @@ class _Point(Savepoint, frozen=True):
         self.connection.has_point = True
 
     def keep(self) -> None:
-        """Forget it, where it is set, and keep what was done since."""
+        """Release it, if it is set, and keep what was done since."""
         if self.connection.has_point:
             Savepoint.keep(self)
             self.connection.has_point = False
@@ -181,7 +190,7 @@ class _Point(Savepoint, frozen=True):
         """Undo what was done since.
 
         Raises:
-            AttemptFailed: it is not set; the run begins again with it.
+            AttemptFailed: it is not set; the run is repeated with the savepoint.
         """
         if not self.connection.has_point:
             self.connection.missed_point = True
@@ -194,7 +203,7 @@ def _nothing() -> None:
 
 
 class _Driver(Struct, frozen=True):
-    """What the driver remembers of a connection that nobody has used."""
+    """The driver's state of a connection before any migration has used it, to restore it after each."""
 
     names: frozenset[str]
     factory: Any
@@ -220,13 +229,13 @@ class PostgresAtomicRun(Struct, eq=False):
     """See `database.AtomicRun`.
 
     Attributes:
-        settings: of the database.
-        ledger: where it stands.
-        sessions: of the run; what they open is an `AtomicConnection`.
-        lasting: lists the settings of a session, for a migration's name.
-        intent: what it is going to do.
-        held: views that are down between two migrations.
-        connection: of the run; None before its first migration.
+        settings: the settings of the database.
+        ledger: the tool's tables.
+        sessions: of the run; their `open` returns an `AtomicConnection`.
+        lasting: lists the settings of a session, as (name, value).
+        intent: what the run is going to do.
+        held: the views that stay down between two migrations.
+        connection: the connection of the run; None before its first migration.
     """
 
     settings: Settings
@@ -244,7 +253,7 @@ class PostgresAtomicRun(Struct, eq=False):
 
     @property
     def was_careful(self) -> bool:
-        """Whether nothing was put off that could have gone otherwise."""
+        """Whether the run used no shortcut that may change its result: no view stayed down, and no savepoint was missing."""
         return not (self.held.was_used or (self.connection is not None and self.connection.missed_point))
 
     # -- a migration ----------------------------------------------------------------------------------------------------------
@@ -260,13 +269,13 @@ class PostgresAtomicRun(Struct, eq=False):
         return PostgresAtomicWork(self, key, is_new=is_new)
 
     def begin(self, key: AttemptKey) -> str:
-        """Make the session like a new one, and write the marker of a migration; return when the transaction began."""
+        """Clean the session and write the marker of a migration, in one message; return when the transaction began."""
         question, parameters = self.sessions.prologue
         settings = [
             *self.lasting(self.connection),
             ("application_name", application_name(f"migrate_graph:{key.name}")),
         ]
-        # Behind a pooler the session is another client's after the commit, so that they hold for the transaction only.
+        # Behind a pooler another client gets the session after the commit, so the settings are made for the transaction only.
         chosen = ", ".join(["pg_catalog.set_config(%s, %s, %s)"] * len(settings))
         values = list(chain.from_iterable((*each, self.sessions.pooled) for each in settings))
         before = "" if self._began else f"SAVEPOINT {ANCHOR}; "
@@ -290,11 +299,11 @@ class PostgresAtomicRun(Struct, eq=False):
         return str(began)
 
     def look_at_constraints(self) -> None:
-        """Note which constraints can be deferred and are not, unless somebody asks for it."""
+        """Note the constraints that are declared DEFERRABLE INITIALLY IMMEDIATE."""
         self._immediate = [name for (name,) in self.connection.ask(_IMMEDIATE_ONES)]
 
     def end(self, key: AttemptKey, seconds: float) -> None:
-        """Check what was deferred, forget the savepoint, and record the success of a migration.
+        """Check deferred constraints, release the savepoint, and record the success of a migration.
 
         Raises:
             AttemptFailed: the transaction is not the one that the run began.
@@ -305,14 +314,14 @@ class PostgresAtomicRun(Struct, eq=False):
         first = f"{_AS_OURSELVES}; {_CHECKED}{constraints}{release}"
         began = NOW.format("pg_catalog.now()")
         names = tuple(self.intent.following.get(key.name, ()))
-        asked = [name for name in names if name != key.name]  # it is what is recorded here
+        asked = [name for name in names if name != key.name]  # this migration is recorded here, so it is known
         try:
             rows = self.ledger.on(self.connection.ask).write_success_and_ask(
                 key, seconds=seconds, first=first, question=began, names=asked
             )
         except (psycopg2.errors.InvalidSavepointSpecification, psycopg2.errors.NoActiveSqlTransaction):
             raise self.ended_error() from None
-        except psycopg2.errors.ReadOnlySqlTransaction:  # with a savepoint, that ends with its migration
+        except psycopg2.errors.ReadOnlySqlTransaction:  # releasing a savepoint ends the body's READ ONLY
             self.connection.missed_point = not self.connection.has_point
             raise
         if not rows and (taken := self.ledger.on(self.connection.ask).why_unfinished(key)):
@@ -322,7 +331,7 @@ class PostgresAtomicRun(Struct, eq=False):
         self._names, self._installed = names, frozenset((key.name, *compress(asked, rows[0][2:])))
 
     def ended_error(self) -> AttemptFailed:
-        """Return the error of a migration that has ended the transaction where that could not be seen."""
+        """Return the error of a migration that has ended the transaction unnoticed."""
         self.connection.ended_unseen = True
         return AttemptFailed(
             f"a cursor that it made by hand has ended its transaction, and {self.intent.scope}",
@@ -330,12 +339,12 @@ class PostgresAtomicRun(Struct, eq=False):
         )
 
     def installed(self, names: Sequence[str]) -> frozenset[str]:
-        if tuple(names) == self._names:  # they were asked for with the end of the migration before
+        if tuple(names) == self._names:  # `end` of the previous migration has asked for them already
             return self._installed & {*names}
         return self.ledger.on(self.connection.ask).read_installed(names)
 
     def put_driver_back(self) -> None:
-        """Make the driver forget what a body has told it."""
+        """Restore the driver's state, which a body may have changed."""
         if self._driver is not None:
             self._driver.put_back(self.connection)
 
@@ -353,7 +362,7 @@ class PostgresAtomicRun(Struct, eq=False):
         self.connection.really_commit()
 
     def roll_back(self) -> None:
-        """Undo everything, and account for what may have ended unseen."""
+        """Roll back, and commit a marker if a transaction ended unnoticed."""
         connection = self.connection
         if connection is not None and not connection.closed:
             with contextlib.suppress(psycopg2.Error, AttemptFailed, MigrateGraphError):
@@ -405,7 +414,7 @@ class PostgresAtomicWork(SharedWork):
         return super().weave(company)
 
     def _write_marker(self) -> str:
-        """Write the marker into a transaction that nobody should have begun."""
+        """Write the marker again; needed only if the body has ended the run's transaction and another one began."""
         question, parameters = self._run.sessions.prologue
         marker, values = self._run.ledger.marker_statement(self._key)
         rows = self._connection.ask(f"{marker}{self._connection.anchor}; SELECT {question}", [*values, *parameters])

@@ -1,4 +1,4 @@
-"""Waits for a server outside of a migration's body: says what for, hears signals, and has a limit."""
+"""Runs calls that may block, outside of a migration's body: reports what the server waits for, ends the wait at a signal or a time limit."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from migrate_graph.signals import Interruption, start_thread
 
 _Value = TypeVar("_Value")
 
-# Seconds: until it is said what is waited for, from then on how often, what a signal leaves for an answer, and a look at signals.
+# Seconds: of a wait before the first report; between reports; for an answer after a signal; between two checks.
 _FIRST_WORD = 1.5
 _NEXT_WORD = 10.0
 _LAST_WORDS = 0.7
@@ -25,12 +25,12 @@ _GLANCE = 0.2
 
 
 class Patience:
-    """Looks after calls that may block in the driver, where no signal handler of Python runs: one thread for a whole run.
+    """Watches, in one thread for a whole run, calls that may block in the driver, where Python runs no signal handler.
 
     Attributes:
-        observer: told what is waited for.
-        interruption: ends the waiting.
-        glancing: held while somebody looks at a wait.
+        observer: receives the reports of what is waited for.
+        interruption: tells that a signal wants the waiting to end.
+        glancing: lock, held while a thread checks or ends a wait.
     """
 
     def __init__(self, *, limit: float, look: Callable[[int], str]) -> None:
@@ -51,21 +51,21 @@ class Patience:
         self.glancing = threading.Lock()
 
     def run(self, connection: Any, doing: str, function: Callable[..., _Value], *arguments: Any) -> _Value:
-        """Run a call on a connection and give its value; what it raises passes.
+        """Run a call on a connection and return its value; its exceptions pass.
 
-        A wait that is ended first cancels what the server does, and if that does not help cuts the connection.
+        To end a wait, the running statement is cancelled first; if that does not help, the connection is cut.
 
         Args:
-            connection: what the call works on.
-            doing: what it does, for the words (`recording the success of invoices_2`).
+            connection: the one that the call uses.
+            doing: what the call does, for the reports (`recording the success of invoices_2`).
             function: called with `arguments`.
-            arguments: of it.
+            arguments: for `function`.
 
         Raises:
             Stopped: a signal arrived, and there was no answer.
             DatabaseUnreachable: there was no answer within the limit.
         """
-        if threading.get_ident() != self._owner:  # the watcher: whoever waits for it does not wait long
+        if threading.get_ident() != self._owner:  # the executor's watcher, for which nobody waits long
             return function(*arguments)
         if not self._looking:
             start_thread(self._look_after, name="statements")
@@ -85,7 +85,7 @@ class Patience:
 
     def _look_after(self) -> None:
         while not self._closed.wait(_GLANCE):
-            with suppress(Exception):  # who only looks must not end
+            with suppress(Exception):  # the watching thread must go on after an error
                 self._glance()
 
     def _glance(self) -> None:
@@ -97,12 +97,12 @@ class Patience:
         self._closed.set()
 
     def say(self, waited: float, reason: str) -> None:
-        """Report what is waited for."""
+        """Send a report of what is waited for to the observer."""
         self.observer(Connecting(waited, reason))
 
     def look(self, connection: Any) -> str:
         """Return what a connection's server process waits for; empty when that cannot be found out."""
-        with suppress(Exception):  # there may be no second connection to be had
+        with suppress(Exception):  # the server may allow no second connection
             return self._look(getattr(connection, "server_pid", 0))
         return ""
 
@@ -113,14 +113,14 @@ class Patience:
 
 
 class _Seen(Struct):
-    """What was done about a wait.
+    """The state of a wait that has lasted until the first check.
 
     Attributes:
-        next_word: seconds of waiting after which it is said what for.
-        reason: for it, as the server knows.
-        looked: somebody is asking the server.
-        canceller: cancels what the server does.
-        cancelled_at: when that was begun.
+        next_word: seconds of waiting after which the next report is sent.
+        reason: what the server waits for, in words.
+        looked: a thread was started that asks the server for the reason.
+        canceller: the thread that cancels the running statement; None before.
+        cancelled_at: when that thread was started, on the monotonic clock.
         cut: the connection was cut.
     """
 
@@ -133,7 +133,7 @@ class _Seen(Struct):
 
 
 class _Waiting:
-    """One wait, from the first glance at the clock."""
+    """One call that may block, and what was done about its wait."""
 
     __slots__ = ("_connection", "_doing", "_is_over", "_patience", "_seen", "_started", "_was_stopped")
 
@@ -144,23 +144,23 @@ class _Waiting:
         self._started = time.monotonic()
         self._was_stopped = patience.interruption.is_heard
         self._is_over = False
-        self._seen: _Seen | None = None  # most waits are over before anybody looks
+        self._seen: _Seen | None = None  # most waits are over before the first check
 
     @property
     def _waited(self) -> float:
         return time.monotonic() - self._started
 
     def glance(self) -> None:
-        """Report what is waited for, and end the waiting when it is time to."""
+        """Check the wait: report what is waited for, and end the wait at a signal or at the limit."""
         with self._patience.glancing:
             if not self._is_over:
                 self._seen = self._seen or _Seen()
                 self._glance(self._seen)
 
     def over(self) -> None:
-        """End the looks at the wait: the next call on the connection is another one, and must not be cancelled."""
+        """Note that the call is over: it is not checked any more, so the next call on the connection cannot be cancelled by mistake."""
         with self._patience.glancing:
-            self._is_over, self._connection = True, None  # held by nobody who only looks
+            self._is_over, self._connection = True, None  # no thread may keep a reference to the connection
         if self._seen is not None and self._seen.canceller is not None:
             self._seen.canceller.join(_LAST_WORDS)
 
@@ -179,7 +179,7 @@ class _Waiting:
         seen.reason = self._patience.look(self._connection) or seen.reason
 
     def _has_ended(self) -> bool:
-        if self._patience.interruption.is_heard:  # what is asked after a signal has a moment of its own
+        if self._patience.interruption.is_heard:  # a call that began after the signal has a short time limit of its own
             return not self._was_stopped or self._waited >= _LAST_WORDS
         return self._waited >= self._patience.limit
 
@@ -197,7 +197,7 @@ class _Waiting:
             self._connection.cancel()
 
     def judge(self, error: BaseException) -> None:
-        """Raise why there was no answer, if it was we who ended the waiting."""
+        """Raise why there was no answer, if the wait was ended here; `error` is what the call raised."""
         seen = self._seen
         if seen is None or seen.canceller is None or isinstance(error, KeyboardInterrupt):
             return

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from migrate_graph.database import Settings
     from migrate_graph.signals import Interruption
 
-# Operators and functions by their full names: also a session asks this whose search_path is the body's.
+# Operators and functions with their schema: it is also run in a session whose search_path the body may have changed.
 _HOLDS = (
     "EXISTS (SELECT FROM pg_catalog.pg_locks l WHERE l.pid OPERATOR(pg_catalog.=) %s AND l.locktype OPERATOR(pg_catalog.=) 'advisory' "
     "AND l.granted AND l.objsubid OPERATOR(pg_catalog.=) 2 AND l.classid OPERATOR(pg_catalog.=) CAST(%s AS pg_catalog.oid) "
@@ -36,10 +36,10 @@ class Seat(Struct, frozen=True):
     """What another process needs to know to work under the lock of a run.
 
     Attributes:
-        holder: process of the server whose session holds the lock.
-        since: when that session began: another one may have its number later.
-        key: second half of the lock's keys.
-        number: second half of the keys of the lock that this seat's own work holds.
+        holder: number of the server process whose session holds the lock.
+        since: when that session began; a later session may get the same number.
+        key: second key of the lock.
+        number: second key of the lock that only the sessions of this process hold (`SEAT_CLASS`).
     """
 
     holder: int
@@ -49,11 +49,11 @@ class Seat(Struct, frozen=True):
 
     @classmethod
     def of(cls, lock: Any, name: str) -> Seat:
-        """Return a seat under a lock that is held.
+        """Return the seat of one process, under a lock that this run holds.
 
         Args:
             lock: a `HeldLock`.
-            name: tells the seat from all others, also from those of other runs.
+            name: a name that no other process uses, also in other runs.
         """
         question = (
             "CAST(pg_catalog.pg_backend_pid() AS pg_catalog.text), (SELECT CAST(CAST(EXTRACT(EPOCH FROM a.backend_start) "
@@ -67,12 +67,12 @@ class Seat(Struct, frozen=True):
 
     @property
     def holds(self) -> tuple[str, tuple[Any, ...]]:
-        """What to select to learn whether the run still holds its lock, with its parameters."""
+        """An SQL expression that is true while the run holds its lock, with its parameters."""
         return _HOLDS, (self.holder, str(RUN_CLASS), str(self.key % 2**32), self.holder, self.since)
 
 
 class SeatedConnection(WorkConnection):
-    """The connection of an attempt: nothing is committed on it when the lock of the run is lost."""
+    """The connection of an attempt, which refuses to commit when the run has lost its lock."""
 
     seat: Seat
 
@@ -98,10 +98,10 @@ class LockOfTheRun:
 
 
 class SeatedBackend(PostgresBackend):
-    """See `database.Backend`. It works beside others under one lock: all share the lock of the work, and each has one of its own.
+    """See `database.Backend`. It works beside other processes under one lock: all share the work's lock, and each has one of its own.
 
     Attributes:
-        lock_of_run: asks whether that process still holds it.
+        lock_of_run: tells whether the run, in another process, still holds its lock.
     """
 
     def __init__(self, settings: Settings, seat: Seat) -> None:
@@ -126,7 +126,7 @@ class SeatedBackend(PostgresBackend):
         return SEAT_CLASS, self._seat.number
 
     def _keys_at_rest(self) -> None:
-        """Return nothing: it waits for its turn, and is not at work meanwhile."""
+        """Return None: between two migrations the process may wait for long, and holds no lock meanwhile."""
 
     def _open_work(self, name: str) -> tuple[WorkConnection, bool]:
         connection, is_new = super()._open_work(name)
@@ -147,7 +147,10 @@ class SeatedBackend(PostgresBackend):
         return connection, is_new
 
     def _prologue(self) -> tuple[str, list[Any]]:
-        """Return what is asked with every marker: besides the work's own lock the one that all share, and whether the run holds its own."""
+        """Return the query that is sent with every marker, and its parameters.
+
+        Besides the process' own lock it takes the work's lock, shared, and checks whether the run still holds its lock.
+        """
         parts, parameters = super()._prologue()
         holds, of_lock = self._seat.holds
         shared = f"pg_catalog.pg_try_advisory_xact_lock_shared(%s, %s) AND {holds} AND "

@@ -1,4 +1,4 @@
-"""Opens sessions on a PostgreSQL server: waits while it does not answer, gives them our settings, notices a pooler in between."""
+"""Opens sessions on a PostgreSQL server: waits while it does not answer, applies the run's settings, notices a pooler in between."""
 
 from __future__ import annotations
 
@@ -35,33 +35,33 @@ _FIRST_WORD = 1.5
 _GLANCE = 0.2
 _CONNECT_TIMEOUT = 10
 
-# What pyDAL's adapter accepts; it is never used to connect, but a migration may look at `db._uri`.
+# URIs that pyDAL's adapter accepts. pyDAL does not connect with the URI, but a migration may read `db._uri`.
 _PYDAL_URI = re.compile(r"postgres[23]?://[^:@/]+(:[^@]*)?@[^:/?]+(:\d+)?/[^?]+(\?.*)?")
 
-# libpq gives no SQLSTATE for a failed connection, and the server says why in its own language. These are never worth waiting
-# for, where they are understood (edwh-migrate retried a wrong password for ten minutes); everything else is waited for.
+# libpq gives no SQLSTATE for a failed connection, and the server's message may be in any language. After a message with one of these
+# texts it is useless to try again (edwh-migrate retried a wrong password for ten minutes); after all others we try again.
 _PERMANENT = re.compile(
     r"authentication failed|no password|does not exist|no pg_hba|not permitted to log in|permission denied for database|"
     r"no such (?:database|user)|invalid port number|could not parse|invalid \w+ value|does not support SSL|certificate|"
     r"authentication method|channel binding|GSSAPI|startup parameter",
     re.IGNORECASE,
 )
-_TRANSIENT = ("08", "53", "55006", "57P")  # connection, resources, object in use, shutdown and startup
-_TIMED_OUT = {"57014", "25P03", "25P04"}  # of a statement, an idle session in a transaction, a transaction
-_TAKES_NO_OPTIONS = "startup parameter"  # pgbouncer's word, which knows no other language
+_TRANSIENT = ("08", "53", "55006", "57P")  # SQLSTATEs: connection, resources, object in use, shutdown and startup
+_TIMED_OUT = {"57014", "25P03", "25P04"}  # SQLSTATEs: timeout of a statement, idle in a transaction, of a transaction
+_TAKES_NO_OPTIONS = "startup parameter"  # from pgbouncer's error message, which is always in English
 _PASSING = re.compile(r"too many|remaining connection slots|connection limit", re.IGNORECASE)
 
-# What a statement of ours, outside any migration, may wait for a lock when `lock_timeout` is off: every wait has a limit.
+# Seconds that a statement of this package, outside of migrations, waits for a lock if `lock_timeout` is 0: every wait has a limit.
 _KEEPER_LOCK_TIMEOUT = 60.0
 
 _GRANTS_SETTINGS = 150000
-"""Version of the server from which on roles may be given the right to change single settings."""
+"""First server version with GRANT SET ON PARAMETER."""
 
 # Seconds to find out whether a second client of a pooler gets the first one's server.
 _POOLER_LOOK = 5.0
 _POOLER_PAUSE = 0.05
 _POOLER_LOOKS = 5
-"""So often a second client is asked: others are at work on the pooler too, and may hold the first one's server just then."""
+"""Number of attempts with a second client: another program may be using the first client's server connection at that moment."""
 
 _WAITS = {"SyncRep": "the commit waits for a synchronous standby (synchronous_standby_names)"}
 
@@ -70,14 +70,14 @@ class Sessions:
     """Opens sessions, all with the same address and settings.
 
     Attributes:
-        label: what to call the database in output.
+        label: name of the database in output.
         dsn: the parsed URI.
-        secrets: what no output may contain.
-        pooled: a pooler in transaction mode stands in between, so that a session's settings belong to whoever comes next.
-        pids: of the server processes of all sessions that were opened.
-        place: the search_path that the settings, or else the role, ask for, as the server writes it.
-        is_watched: what migrations do is read in their own sessions, too, and names in it are compared with what we read in ours.
-        patience: waits where a call may block.
+        secrets: texts that no output may contain.
+        pooled: there is a pooler in transaction mode in between, so settings of a session would stay behind for other clients.
+        pids: numbers of the server processes of all sessions that were opened.
+        place: the search_path that the settings give, or else the role has, as the server writes it.
+        is_watched: what migrations do is observed in their own sessions, too; names read there are compared with names read in ours.
+        patience: runs calls that may block.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -92,21 +92,21 @@ class Sessions:
         self.patience = Patience(limit=max(settings.connect_wait, 5.0), look=self._what_for)
         self._is_direct: bool | None = None
         self._checks_clients: bool | None = None
-        self._counts = False  # of rows, which the server does not by itself
+        self._counts = False  # `track_counts` is off on the server, and our sessions switch it on
 
     @property
     def is_direct(self) -> bool:
-        """Whether nothing stands between us and the server."""
+        """Whether there is no pooler between this process and the server."""
         return bool(self._is_direct)
 
     @property
     def observer(self) -> Observer:
-        """Told while the server does not answer."""
+        """Receives an event while the server does not answer."""
         return self.patience.observer
 
     @property
     def interruption(self) -> Interruption:
-        """Ends the waiting."""
+        """Knows whether a signal has arrived, which ends the waiting."""
         return self.patience.interruption
 
     def listen(self, observer: Observer, interruption: Interruption) -> None:
@@ -124,13 +124,13 @@ class Sessions:
         """Open a session in autocommit, waiting up to `connect_wait` for a server that does not answer.
 
         Args:
-            role: what it is for, shown in `pg_stat_activity`: `keeper`, or the name of a migration.
+            role: purpose of the session, shown in `pg_stat_activity`: `keeper`, or the name of a migration.
             factory: class of the connection.
-            lock: keys of an advisory lock to try for; `got_lock` of the connection says whether it was had.
-            ours: no code of the project runs in it.
+            lock: keys of an advisory lock to try to take; `got_lock` of the connection tells whether it was free.
+            ours: no code of the project runs in the session.
 
         Raises:
-            DatabaseUnreachable: no connection, at once for what waiting cannot mend.
+            DatabaseUnreachable: there is no connection; raised at once if waiting cannot help.
             Stopped: a signal arrived.
         """
         started = time.monotonic()
@@ -168,7 +168,10 @@ class Sessions:
             ) from None
 
     def _within(self, call: Callable[[], Any], started: float, doing: str) -> Any:
-        """Connect in a thread; also the first statement belongs to it: a pooler without a free connection lets us in, and then does not answer."""
+        """Run a call that connects and sends the first statement, in a thread, with a limit.
+
+        The statement must be part of it: a pooler without a free connection accepts the client, and answers no statement.
+        """
         next_word = _FIRST_WORD
 
         def look(waited: float) -> None:
@@ -212,10 +215,10 @@ class Sessions:
         return connection
 
     def _set_up(self, connection: Any, lock: tuple[int, int] | None, *, ours: bool) -> None:
-        """Send a session its settings, and try for its lock, in one statement where nothing stands in between.
+        """Apply the settings of a session and try to take its lock, in one statement if there is no pooler.
 
-        Behind a pooler `pg_backend_pid()` is not the number that was given when we connected. What is set for a session there may
-        stay behind for other programs, so the server is asked to do nothing until it is known which kind of pooler it is.
+        Behind a pooler `pg_backend_pid()` is another number than libpq was told. Session settings could stay behind there for other
+        programs. So the first statement does nothing if the numbers differ, and then the kind of the pooler is found out.
         """
         if self.pooled:
             connection.server_pid = _server_pid(connection)
@@ -254,9 +257,9 @@ class Sessions:
         return search_path(self._settings.schema) if self._settings.schema else of_the_role
 
     def _is_transaction_pooler(self, connection: Any) -> bool:
-        """Return whether a pooler gives a server to each transaction, not to each client.
+        """Return whether a pooler assigns a server connection to each transaction, not to each client.
 
-        The same client may get the same server again by chance, also while a second client holds another one, so that is asked several times.
+        A client may get the same server connection again by chance, so several attempts are made.
         """
         first = _server_pid(connection)
         if any(_server_pid(connection) != first for _ in range(2)):
@@ -268,9 +271,9 @@ class Sessions:
         return False
 
     def _changes_hands(self, connection: Any, first: int) -> bool | None:
-        """Return whether a second client gets the first one's server, or leaves it another one.
+        """Return whether a second client gets the first one's server connection, or the first one gets another one meanwhile.
 
-        None where the second one gets none, although the first is asked meanwhile: it does not give its own away.
+        None where the second client got no server connection in time.
         """
         held: list[int] = []
         asked, done = threading.Event(), threading.Event()
@@ -290,7 +293,7 @@ class Sessions:
         start_thread(hold, name="look")
         until = time.monotonic() + _POOLER_LOOK
         try:
-            while not asked.wait(_POOLER_PAUSE):  # who waits for a server takes what we give back
+            while not asked.wait(_POOLER_PAUSE):  # the second client may get what this query gives back
                 if _server_pid(connection) != first:
                     return True
                 if time.monotonic() > until:
@@ -300,9 +303,12 @@ class Sessions:
             done.set()
 
     def settings(self, connection: Any, *, ours: bool) -> list[tuple[str, str]]:
-        """List the settings of a session of ours, as (name, value): also those that are off, or a role's own would hold.
+        """List the settings of a session, as (name, value). A value of 0 is sent too: otherwise the role's own value would hold.
 
-        Sessions in which only we write find nothing by its bare name but what is the server's own.
+        Args:
+            connection: tells the version of the server.
+            ours: no code of the project runs in the session. Its search_path is empty then: a name without a schema can only be one of
+                the server's own objects.
         """
         version = connection.info.server_version
         settings = [("idle_in_transaction_session_timeout", "0")]
@@ -322,7 +328,7 @@ class Sessions:
             return settings
         if self._settings.schema:
             settings.append(("search_path", search_path(self._settings.schema)))
-        if not self.pooled:  # pyDAL asks for it; there it says so itself
+        if not self.pooled:  # behind a pooler pyDAL sets this itself
             settings.append(("standard_conforming_strings", "on"))
         settings.append(("lock_timeout", _milliseconds(patience)))
         settings.append(("statement_timeout", _milliseconds(self._settings.statement_timeout)))
@@ -331,7 +337,7 @@ class Sessions:
         return settings
 
     def begin(self, connection: Any) -> None:
-        """Open a transaction with our settings on a connection in autocommit; behind a pooler they hold only so long."""
+        """Open a transaction on a connection in autocommit; behind a pooler, set the run's settings for this transaction."""
         with connection.cursor() as cursor:
             cursor.execute("BEGIN")
             if self.pooled:
@@ -342,7 +348,7 @@ class Sessions:
                 self.pids.add(connection.server_pid)
 
     def _what_for(self, pid: int) -> str:
-        """Look through a new connection what a server process waits for."""
+        """Return, in words, what a server process waits for; asked through a new connection."""
         connection = self._dial("look", OurConnection)
         try:
             with connection.cursor() as cursor:
@@ -381,7 +387,7 @@ def _server_pid(connection: Any) -> int:
 
 
 def _takes_client_checks(connection: Any) -> bool:
-    """Return whether the server can notice that a client is gone: from version 14 on, and not on every system."""
+    """Return whether the server can check during a statement whether the client is gone: from version 14, not on every system."""
     if connection.info.server_version < 140000:
         return False
     try:
@@ -399,10 +405,10 @@ def close_quietly(connection: Any) -> None:
 
 
 def parse_uri(uri: str) -> dict[str, str]:
-    """Parse the URI with libpq's own parser (it percent-decodes); `postgres:psycopg2://` and `?unix_socket=` are pyDAL's.
+    """Parse a URI with libpq's own parser, which percent-decodes; accept pyDAL's `postgres:psycopg2://` and `?unix_socket=`, too.
 
     Raises:
-        ConfigError: it cannot be read.
+        ConfigError: it cannot be parsed.
     """
     scheme, _, rest = uri.partition("://")
     rest = re.sub(r"([?&])unix_socket=", r"\1host=", rest)
@@ -418,10 +424,10 @@ def parse_uri(uri: str) -> dict[str, str]:
 
 @lru_cache(maxsize=8)
 def pydal_uri(uri: str) -> str:
-    """Return a URI that pyDAL can parse: its regular expression knows only one spelling, and needs a user and a host."""
+    """Return the URI in a form that pyDAL's regular expression accepts: it requires, for example, a user and a host."""
     scheme, _, rest = uri.partition("://")
     kind = scheme.lower().partition(":")[0]
-    kind = kind if kind in {"postgres2", "postgres3"} else "postgres"  # pyDAL maps types by them
+    kind = kind if kind in {"postgres2", "postgres3"} else "postgres"  # these map pyDAL's types in other ways
     spelled = f"{kind}://{rest}"
     if _PYDAL_URI.fullmatch(spelled):
         return spelled
@@ -430,7 +436,10 @@ def pydal_uri(uri: str) -> str:
 
 
 def _needs_counts(version: int) -> str:
-    """Return the SQL of whether the server counts no rows and the role may have it do so: by counts we see what was done."""
+    """Return an SQL condition: `track_counts` is off, and the role may switch it on.
+
+    The counters tell which rows a transaction has written.
+    """
     may = "pg_catalog.current_setting('is_superuser') OPERATOR(pg_catalog.=) 'on'"
     if version >= _GRANTS_SETTINGS:
         may = "pg_catalog.has_parameter_privilege('track_counts', 'SET')"
@@ -438,13 +447,13 @@ def _needs_counts(version: int) -> str:
 
 
 def _connected(**arguments: Any) -> Any:
-    """Connect so that backslashes in values stand for themselves, whatever the role or the database has set.
+    """Connect with `standard_conforming_strings` on, whatever the role or the database has set.
 
-    The driver asks only once how texts are quoted. After a later `SET standard_conforming_strings = on`, as pyDAL sends it, a backslash
-    would be read as an escape: values would change, or end before their last quote.
+    The driver decides only once per connection whether it writes texts as E'…'. If the setting were switched on later, as pyDAL does, it
+    would still write E'…', but no longer double the backslashes. They would be read as escapes: values would change, or end too early.
 
     Raises:
-        DatabaseRefused: a pooler in between takes no options, or ignores them.
+        DatabaseRefused: a pooler in between accepts no `options`, or ignores them.
     """
     connection = psycopg2.connect(**arguments)
     if not _escapes(connection):
@@ -474,7 +483,7 @@ def _escapes(connection: Any) -> bool:
 
 
 def dal_source(settings: Settings, application: str) -> DalSource:
-    """Return how an application's `DAL` connects: to the configured search_path, with nothing else of ours."""
+    """Return how an application's `DAL` connects: with the configured search_path, and none of the other settings of a run."""
     dsn: dict[str, Any] = {
         "keepalives": 1,
         **parse_uri(settings.uri),
@@ -499,7 +508,7 @@ def _milliseconds(seconds: float) -> str:
 
 
 def application_name(name: str) -> str:
-    """Cut to what PostgreSQL keeps: 63 bytes, not characters."""
+    """Cut a name to the length that PostgreSQL keeps: 63 bytes, not characters."""
     return name.encode()[:63].decode(errors="ignore")
 
 

@@ -1,4 +1,4 @@
-"""Which statements of a text begin or end a transaction, read as the server reads it."""
+"""Splits a text into SQL statements as the server does, and tells which of them begin or end a transaction."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Statement(Struct, frozen=True):
     """One statement of a text.
 
     Attributes:
-        text: what is sent.
+        text: the SQL of the statement.
         kind: what it does to the transaction.
     """
 
@@ -41,7 +41,7 @@ _WORDS = r"(?:COMMIT|END|ABORT|ROLLBACK|PREPARE|BEGIN|START|SET)\b"
 _BEGINNING = re.compile(rf"(?:\A|;)\s*{_WORDS}", re.IGNORECASE)
 _ANYWHERE = re.compile(rf"\b{_WORDS}", re.IGNORECASE)
 
-# What is skipped as a whole. Identifiers and words come too, so that `E'` and `$` inside of one are no beginnings.
+# The tokens of SQL. Words are tokens, too, so that `E'` or `$` inside of a word does not begin a string.
 _PATTERN = r"""
       (?P<space> \s+ | --[^\n\r]* )
     | (?P<comment> /\* )
@@ -53,18 +53,18 @@ _PATTERN = r"""
 """
 _TOKEN = re.compile(_PATTERN.format(escaping="[eE]"), re.VERBOSE | re.DOTALL)
 _TOKEN_WHERE_ALL_ESCAPE = re.compile(_PATTERN.format(escaping="[eE]?"), re.VERBOSE | re.DOTALL)
-_NUMBER = re.compile(r"\d[\w.]*")  # what is part of a name has been taken with it
+_NUMBER = re.compile(r"\d[\w.]*")  # digits inside of a name are part of a `word` token
 _COMMENT_EDGE = re.compile(r"/\*|\*/")
 
 
 def statements(text: str, *, backslashes: bool = False) -> list[Statement]:
-    """Return the statements of a text; one that cannot touch the transaction is not read any closer.
+    """Return the statements of a text. A text that cannot begin or end a transaction is returned whole, as one plain statement.
 
     Args:
         text: as it is sent.
-        backslashes: they escape in every string (`standard_conforming_strings` is off).
+        backslashes: backslashes are escapes in every string (`standard_conforming_strings` is off).
     """
-    # Only the first word of a statement counts, and only a comment may stand before it.
+    # Only the first word of a statement matters, and only comments can come before it.
     suspicious = _ANYWHERE if "--" in text or "/*" in text else _BEGINNING
     is_several = suspicious is _ANYWHERE or ";" in text
     if not (suspicious.search(text) if is_several else suspicious.match(text)):
@@ -77,7 +77,7 @@ def statements(text: str, *, backslashes: bool = False) -> list[Statement]:
 
 
 def split(text: str, *, backslashes: bool = False) -> list[Statement]:
-    """Return every statement of a text, as the server would take them one by one; what is nothing but comments is left out.
+    """Return every statement of a text; a part that is nothing but comments is left out.
 
     Args:
         text: as it is sent.
@@ -88,7 +88,7 @@ def split(text: str, *, backslashes: bool = False) -> list[Statement]:
 
 
 def without_values(text: str, *, backslashes: bool = False) -> str:
-    """Return a statement with `?` for each of its literals; what stands between dollars is code, and stays.
+    """Return a statement with `?` for each of its literals; a dollar-quoted text is kept, because it is usually code.
 
     Args:
         text: one statement.
@@ -108,7 +108,7 @@ def without_values(text: str, *, backslashes: bool = False) -> str:
 
 
 def first_word(text: str) -> str:
-    """Return the first word of a statement, in capitals, also behind parentheses; empty where it begins with something else."""
+    """Return the first word of a statement in capitals, also after opening parentheses; empty if it does not begin with a word."""
     for token in _tokens(text):
         if token.lastgroup == "word":
             return token[0].upper()
@@ -117,16 +117,16 @@ def first_word(text: str) -> str:
     return ""
 
 
-# What may change user and role of a session: also a block or a procedure that does it out of sight.
+# What may change user and role of a session; a DO block or a procedure may do it, too.
 _BECOMES = re.compile(rf"\brole\b|authorization|(?:\A|;){SPACE}*+(?:DO|CALL)\b", re.IGNORECASE | re.DOTALL)
 
 
 def may_become(text: str) -> bool:
-    """Return whether a statement may change who the session is."""
+    """Return whether a statement may change user or role of its session."""
     folded = text.casefold()
     if ";" in text or "role" in folded or "authorization" in folded:
         return _BECOMES.search(text) is not None
-    return _BECOMES.match(text) is not None  # only its beginning is left to look at
+    return _BECOMES.match(text) is not None  # it has neither word, so only its beginning matters (DO, CALL)
 
 
 _KEEPS_NOTHING = frozenset(
@@ -136,7 +136,7 @@ _WRITES = re.compile(r"\b(?:INTO|INSERT|DELETE|MERGE|UPDATE\s+(?!OF\b|SKIP\b|NOW
 
 
 def may_write(text: str) -> bool:
-    """Return whether a text may leave something in the database; what a function does that it calls is not seen."""
+    """Return whether a text may leave something in the database; what the functions that it calls do is not known here."""
     parts = split(text) if ";" in text else [Statement(text, Kind.PLAIN)]
     return any(
         first_word(each.text) not in _KEEPS_NOTHING
@@ -151,7 +151,7 @@ def first_words(text: str, most: int = 6) -> list[str]:
 
 
 def without_concurrently(text: str) -> str:
-    """Return a statement as it can be part of a transaction: the same one where it says nothing of CONCURRENTLY."""
+    """Return a statement without CONCURRENTLY, so that it can run inside a transaction."""
     words = first_words(text, most=2)
     if "concurrently" not in text.lower() or words[:1] not in (["CREATE"], ["DROP"], ["REINDEX"], ["ALTER"]):
         return text
@@ -187,7 +187,7 @@ def _tokens(text: str) -> Iterator[re.Match[str]]:
 
 
 def _parts(text: str, tokens: re.Pattern[str]) -> Iterator[tuple[str, list[str]]]:
-    """Yield each statement with its first words in capitals; a body written as BEGIN ATOMIC … END is one statement's."""
+    """Yield each statement with its words in capitals; a function body between BEGIN ATOMIC and END is part of its statement."""
     start, position, depth = 0, 0, 0
     words: list[str] = []
     while position < len(text):
