@@ -257,11 +257,16 @@ class Backend(Protocol):
     def together(self) -> AbstractContextManager[None]:
         """Run what is done to the tool's tables inside a `with` block as one transaction: all of it is kept, or nothing."""
 
-    def preflight(self, names: Sequence[str]) -> None:
+    def preflight(self, names: Sequence[str], *, installed: bool | None = None) -> None:
         """Refuse a run whose migrations could not be recorded, before anything runs.
 
+        Args:
+            names: of the migrations.
+            installed: as what they are to be recorded; where the ledger has constraints or triggers, that is tried, and taken back.
+                None: they are recorded at once, and nothing runs before.
+
         Raises:
-            DatabaseRefused: missing rights, read-only server, a name longer than its column, duplicate rows.
+            DatabaseRefused: missing rights, read-only server, a name longer than its column, duplicate rows, constraints.
         """
 
     def work(self, migration: Migration, key: AttemptKey) -> Work:

@@ -39,6 +39,7 @@ class Dialect(Struct, frozen=True):
         ledger_serial: type of the ledger's id, as pyDAL declares it.
         name_type: type of the ledger's name column, as pyDAL declares it.
         moment: type of a UTC timestamp.
+        violations: finds what a commit would refuse, and raises it or returns a row for it; `{}` is the ledger.
     """
 
     placeholder: str
@@ -47,6 +48,7 @@ class Dialect(Struct, frozen=True):
     ledger_serial: str
     name_type: str
     moment: str
+    violations: str
 
     def op(self, operator: str) -> str:
         """Write an operator with its schema, so that no operator of the same name elsewhere in the search_path is used."""
@@ -79,6 +81,7 @@ POSTGRES = Dialect(
     ledger_serial="SERIAL PRIMARY KEY",
     name_type="VARCHAR(512)",
     moment="TIMESTAMP WITH TIME ZONE",
+    violations="SET CONSTRAINTS ALL IMMEDIATE",
 )
 
 
@@ -89,6 +92,7 @@ SQLITE = Dialect(
     ledger_serial="INTEGER PRIMARY KEY AUTOINCREMENT",
     name_type="CHAR(512)",
     moment="TEXT",
+    violations="SELECT \"table\", parent FROM pragma_foreign_key_check('{}')",
 )
 
 

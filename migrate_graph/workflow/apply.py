@@ -103,7 +103,7 @@ def apply_project(project: Project, options: ApplyOptions, observer: Observer) -
         if options.sealed is not None:
             _require_same_steps(options.sealed, plan, reading)
         _require_one_transaction(plan, options)
-        backend.preflight([step.migration.name for step in plan.steps])
+        backend.preflight([step.migration.name for step in plan.steps], installed=True)
         run = LockedRun(project, backend, plan, reading, observer)
         run.remember_flush(changed=restored)
         finished = run.fake() if options.fake else run.execute(options, lock, interruption)

@@ -349,7 +349,7 @@ def revert_project(project: Project, name: str, options: RevertOptions, observer
             )
         again = again.with_rehearsed(_with_ways_of(again.planned, found.planned))
         _refuse_losses(foreseen, count(foreseen.losses, backend, interruption), name, options, observer)
-        backend.preflight(list(again.planned.places))
+        backend.preflight(list(again.planned.places), installed=False)
         if flag:
             flag.path.unlink(missing_ok=True)  # this version is complete no more
         run = LockedRun(project, backend, again.planned, reading, putting_back(again.planned, observer))

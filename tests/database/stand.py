@@ -86,7 +86,7 @@ class Stand:
                 self._refresh(backend, interruption)
             history = with_views_there(backend.read_history(), graph, backend)
             plan = build_plan(graph, history)
-            backend.preflight([step.migration.name for step in plan.steps])
+            backend.preflight([step.migration.name for step in plan.steps], installed=True)
             before()
             executor = Executor(
                 backend,

@@ -17,7 +17,7 @@ from migrate_graph.core.events import LockHolder, LockWaiting, Observer
 from migrate_graph.core.history import AttemptState, History, StoredView
 from migrate_graph.database.books.ledger import AttemptKey, Known, Ledger
 from migrate_graph.database.books.view_ledger import LedgerRow, ViewLedger
-from migrate_graph.errors import LockTimeout
+from migrate_graph.errors import DatabaseError, DatabaseRefused, LockTimeout
 from migrate_graph.foreign_text import storable
 from migrate_graph.signals import Interruption
 
@@ -27,6 +27,14 @@ if TYPE_CHECKING:
 _TELL_EVERY = 10.0
 # Short at first, since most runs have nothing to do and end at once; then longer, to ask the server less often.
 _FIRST_PAUSE = 0.1
+
+
+_FAULTS = 3
+"""As many reasons why records do not stand are told: they are mostly one, in the words of each."""
+
+
+class _TakenBack(Exception):  # noqa: N818 - nothing is wrong
+    """Rolls a transaction back; its text is what was seen in it."""
 
 
 def _short(text: str) -> str:
@@ -190,6 +198,31 @@ class Bookkeeping(ABC):
                     AttemptState.MARKED,
                     storable(reason, self._encoding()),
                 )
+
+    def _refuse_to_record(self, faults: Sequence[str]) -> None:
+        if faults:
+            raise DatabaseRefused(
+                f"{self.label} cannot record migrations: " + "; ".join(faults),
+                hint="nothing was run; mend this and run again",
+            )
+
+    def _try(self, name: str, *, installed: bool) -> None:
+        with self.together():
+            raise _TakenBack(self._ledger.try_success(name, installed=installed))
+
+    def _tried(self, names: Sequence[str], *, installed: bool | None) -> list[str]:
+        """Return what the database says against records of these names: each is written, with its attempt, and rolled back."""
+        faults: dict[str, str] = {}
+        for name in names if installed is not None else ():
+            try:
+                self._try(name, installed=installed is True)
+            except _TakenBack as tried:
+                why = str(tried)
+            except DatabaseError as error:
+                why = error.message
+            if why:
+                faults.setdefault(why, f"the record of {name!r} does not stand: {why}")
+        return [*faults.values()][:_FAULTS]
 
     def resolve(self, name: str, *, attempt: int, applied: bool, reason: str, run: str, fingerprint: str = "") -> bool:
         with self.together():

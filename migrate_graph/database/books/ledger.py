@@ -340,6 +340,18 @@ class Ledger:
         self.write_record(key.name, installed=not key.reverts)
         return len(self._run(self._statements.finish, self._finish_values(key, seconds))) == 1
 
+    def try_success(self, name: str, *, installed: bool) -> str:
+        """Write an attempt and its success, to be rolled back; return what keeps the record from standing, empty where nothing does.
+
+        What refuses it raises.
+        """
+        key = AttemptKey.now(name, run="", reverts=not installed)
+        self.write_marker(key)
+        if not self.write_success(key, seconds=0.0):
+            return self.why_unfinished(key) or f"a trigger of {self._journal} changes or drops what is written into it"
+        broken = self._execute(self._dialect.violations.format(self.names.ledger.replace("'", "''")), ())
+        return f"{self._ledger} refers to a row of {broken[0][1]} that is not there" if broken else ""
+
     def write_failure(self, key: AttemptKey, *, error: str, seconds: float, commits: int = 0) -> None:
         """Write that an attempt failed, unless its success is recorded.
 

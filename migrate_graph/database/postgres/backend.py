@@ -548,15 +548,11 @@ class PostgresBackend(Bookkeeping):
                 keep_to_ourselves(self._execute, names, missing)
         require_trusted(self._execute, names)
 
-    def preflight(self, names: Sequence[str]) -> None:
+    def preflight(self, names: Sequence[str], *, installed: bool | None = None) -> None:
         if not names:  # nothing will be recorded, so a standby, where nothing can be, is no fault
             return
-        faults = unmet(self._execute, self._ledger.names, names, self._ledger.duplicates())
-        if faults:
-            raise DatabaseRefused(
-                f"{self.label} cannot record migrations: " + "; ".join(faults),
-                hint="nothing was run; mend this and run again",
-            )
+        faults, is_guarded = unmet(self._execute, self._ledger.names, names, self._ledger.duplicates())
+        self._refuse_to_record(faults or (self._tried(names, installed=installed) if is_guarded else []))
         self._ledger.has_unique_names = has_unique_names(
             self._execute, self._ledger.names.quoted(self._ledger.names.ledger)
         )

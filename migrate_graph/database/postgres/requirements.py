@@ -89,12 +89,23 @@ _UNMET = (
     "JOIN pg_catalog.pg_type t ON t.oid = a.atttypid WHERE a.attrelid = pg_catalog.to_regclass(%s) AND a.attnum > 0 AND NOT a.attisdropped "
     "AND a.attname NOT IN ('name', 'installed', 'last_update_dttm') AND NOT a.atthasdef AND a.attidentity = '' AND t.typdefault IS NULL "
     "AND (t.typnotnull OR a.attnotnull AND NOT EXISTS (SELECT FROM pg_catalog.pg_trigger g "
-    "WHERE g.tgrelid = a.attrelid AND g.tgtype & 7 = 7)))"
+    "WHERE g.tgrelid = a.attrelid AND g.tgtype & 7 = 7))), "
+    # Triggers, rules and policies are refused before.
+    "(SELECT pg_catalog.bool_or("
+    "EXISTS (SELECT FROM pg_catalog.pg_constraint k WHERE k.conrelid = c.oid AND k.contype NOT IN ('p', 'u', 'n')) "
+    "OR EXISTS (SELECT FROM pg_catalog.pg_index i WHERE i.indrelid = c.oid AND (i.indexprs IS NOT NULL OR i.indpred IS NOT NULL "
+    "OR i.indisunique AND i.indnatts > 1 OR i.indisunique AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a "
+    "WHERE a.attrelid = c.oid AND a.attnum = i.indkey[0] AND a.attname IN ('id', 'name', 'attempt')))) "
+    "OR EXISTS (SELECT FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid WHERE a.attrelid = c.oid "
+    "AND a.attnum > 0 AND NOT a.attisdropped AND (t.typtype = 'd' OR a.attgenerated <> ''))) "
+    "FROM pg_catalog.pg_class c WHERE c.oid = ANY (SELECT pg_catalog.to_regclass(q) FROM pg_catalog.unnest(CAST(%s AS pg_catalog.text[])) q))"
 )
 
 
-def unmet(execute: Execute, tables: TableNames, names: Sequence[str], duplicates: Sequence[str]) -> list[str]:
-    """Return in words what keeps these migrations from being recorded.
+def unmet(
+    execute: Execute, tables: TableNames, names: Sequence[str], duplicates: Sequence[str]
+) -> tuple[list[str], bool]:
+    """Return in words what keeps these migrations from being recorded, and whether ledger or journal have what may refuse a record.
 
     Args:
         execute: runs a statement and returns its rows.
@@ -103,8 +114,8 @@ def unmet(execute: Execute, tables: TableNames, names: Sequence[str], duplicates
         duplicates: names that the ledger has in more than one row.
     """
     ledger, journal, views = map(tables.quoted, tables.all)
-    read_only, permitted, width, lonely, wanting = execute(
-        _UNMET, ([ledger, journal, views], [journal, views], [ledger, journal], ledger, ledger)
+    read_only, permitted, width, lonely, wanting, is_guarded = execute(
+        _UNMET, ([ledger, journal, views], [journal, views], [ledger, journal], ledger, ledger, [ledger, journal])
     )[0]
     faults = []
     if read_only:
@@ -123,7 +134,7 @@ def unmet(execute: Execute, tables: TableNames, names: Sequence[str], duplicates
     ]
     faults += [f"{tables.ledger}.{column} is NOT NULL and has no default" for column in wanting or ()]
     faults += [f"{tables.ledger} has more than one row for {name!r}" for name in duplicates]
-    return faults
+    return faults, bool(is_guarded)
 
 
 def connections_allowed(execute: Execute) -> int | None:

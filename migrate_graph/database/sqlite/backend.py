@@ -29,7 +29,6 @@ from migrate_graph.database.sqlite.lock import FileLock, holder_of, identity
 from migrate_graph.errors import (
     ConfigError,
     DatabaseError,
-    DatabaseRefused,
     UsageError,
 )
 from migrate_graph.messages import first_line
@@ -73,6 +72,11 @@ _Result = TypeVar("_Result")
 _WANTING = (
     'SELECT name FROM pragma_table_info(?) WHERE "notnull" AND dflt_value IS NULL AND NOT pk '
     "AND lower(name) NOT IN ('name', 'installed', 'last_update_dttm')"
+)
+# What of ledger and journal may refuse a record; a table of ours, or of edwh-migrate, has none of these words.
+_GUARDED = (
+    "SELECT 1 FROM sqlite_master WHERE lower(tbl_name) IN (lower(?), lower(?)) AND (type = 'trigger' OR type = 'index' AND sql IS NOT NULL "
+    "OR sql LIKE '%CHECK%' OR sql LIKE '%REFERENCES%' OR sql LIKE '%GENERATED%' OR sql LIKE '% AS %') LIMIT 1"
 )
 
 
@@ -529,7 +533,7 @@ class SqliteBackend(Bookkeeping):
                 if self._ledger.names.views in missing:
                     ViewLedger(self._ledger.names, self._execute).create()
 
-    def preflight(self, names: Sequence[str]) -> None:
+    def preflight(self, names: Sequence[str], *, installed: bool | None = None) -> None:
         faults = [
             f"{self._ledger.names.ledger} has more than one row for {name!r}" for name in self._ledger.duplicates()
         ]
@@ -537,11 +541,8 @@ class SqliteBackend(Bookkeeping):
         faults += [f"{self._ledger.names.ledger}.{column} is NOT NULL and has no default" for (column,) in wanting]
         if names and not self._is_writable():
             faults.append(f"{self.path} or its directory is not writable")
-        if faults:
-            raise DatabaseRefused(
-                f"{self.label} cannot record migrations: " + "; ".join(faults),
-                hint="nothing was run; mend this and run again",
-            )
+        is_guarded = not faults and names and self._execute(_GUARDED, self._ledger.names.all[:2])
+        self._refuse_to_record(faults or (self._tried(names, installed=installed) if is_guarded else []))
 
     # -- work -----------------------------------------------------------------------------------------------------------------
 
