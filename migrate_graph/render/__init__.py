@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 
 class Renderer(StrEnum):
-    """Who lays out."""
+    """Which program lays a picture out."""
 
     AUTO = "auto"
-    """The embedded one; a system `dot` for what it lacks (PDF), or where it is not installed."""
+    """The embedded Graphviz; the system's `dot` for what that lacks (PDF), or where it is not installed."""
     EMBEDDED = "embedded"
     DOT = "dot"
 
@@ -71,7 +71,7 @@ class Format(Struct, frozen=True):
         suffixes: of files that hold it; the first is the usual one.
         summary: what it is good for.
         file: the file in `formats/` whose function `to_NAME` writes it.
-        is_laid_out: that function takes who lays out.
+        is_laid_out: that function takes a `Renderer`.
         text: it is UTF-8 text that a terminal may show.
     """
 
@@ -129,7 +129,7 @@ def render(picture: Picture, wanted: str, *, renderer: str = "auto") -> bytes:
     Args:
         picture: from `build_picture`.
         wanted: a key of `FORMATS`.
-        renderer: who lays out, where that is needed: `auto`, `embedded`, or `dot` (the system's).
+        renderer: what lays it out, where that is needed: `auto`, `embedded`, or `dot` (the system's).
 
     Raises:
         UsageError: an unknown format or renderer, or a renderer that is absent.

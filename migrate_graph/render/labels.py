@@ -9,7 +9,7 @@ from migrate_graph.columns import broken, columns
 from migrate_graph.core.graph import Node
 
 COLUMNS = 24
-"""Widest line of a label."""
+"""Columns of the widest line of a label."""
 
 _SENTENCE, _LINES = 32, 4
 """Columns and lines of a sentence in a box."""
@@ -30,7 +30,7 @@ def safe(name: str) -> str:
 
 
 def wrapped(name: str, *, capitals: bool = False, width: int = COLUMNS) -> tuple[str, ...]:
-    """Break a name into lines that joined are the name.
+    """Break a name into lines, without a loss: joined, they are the name.
 
     Args:
         name: printable.

@@ -1,4 +1,4 @@
-"""The head of a picture: title, sub-line, and a legend of just the shapes, states and lines that occur."""
+"""The head of a picture: title, sub-line, and a legend of the shapes, states and lines that occur in it."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def draw_head(picture: Picture, *, left: float, width: float) -> tuple[ET.Elemen
 
 
 def _entries(picture: Picture) -> Iterator[tuple[_Draw, str]]:
-    """Yield what occurs: kinds of nodes, states, lines; each with how to draw it and its words."""
+    """Yield an entry for each kind of node, state and line that occurs: a function that draws it, and its words."""
     kinds = {node.kind for node in picture.nodes}
     yield from ((_box_of(kind), kind) for kind in ("migration", "view", "module") if kind in kinds and len(kinds) > 1)
     states = {node.state for node in picture.nodes}

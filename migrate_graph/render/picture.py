@@ -1,4 +1,4 @@
-"""What a picture holds, whatever format it is written in: nodes, edges, clusters, words; a value without layout."""
+"""What a picture holds, whatever its format: nodes, edges, clusters and words, without a layout."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class PictureInput(Struct, frozen=True, dict=True):
         findings: what is wrong.
         ordering: how ties are broken where no plan tells the order.
         took: seconds that steps took before, where that is known.
-        seen: edges that are not declared, and that a database saw a reason for.
+        seen: edges that are not declared, but for which watched migrations give a reason.
     """
 
     graph: MigrationGraph
@@ -74,10 +74,10 @@ class PictureInput(Struct, frozen=True, dict=True):
 
     @cached_property
     def accused(self) -> dict[Node, str]:
-        """What is grave, with the sentence of its first finding: an unknown name has none, who names it is accused."""
+        """The nodes that errors and warnings are about, each with a sentence from its first finding."""
         found: dict[Node, str] = {}
         for finding in self.grave:
-            if finding.code not in _OF_RINGS:  # of a ring, each member says what it does itself
+            if finding.code not in _OF_RINGS:  # for a ring, each member has the sentence about its own edge
                 found.setdefault(finding.subject, finding.message)
             for related in finding.related:
                 found.setdefault(related.subject, f"{quoted(related.subject.name)} {related.message}")
@@ -85,7 +85,7 @@ class PictureInput(Struct, frozen=True, dict=True):
 
     @cached_property
     def severities(self) -> dict[Node, str]:
-        """How grave the worst finding about each node is."""
+        """The severity of the worst finding about each node."""
         found: dict[Node, str] = {}
         for finding in self.grave:  # the worst first
             for node in (finding.subject, *(related.subject for related in finding.related)):
@@ -93,7 +93,7 @@ class PictureInput(Struct, frozen=True, dict=True):
         return found
 
     def at_rest(self) -> PictureInput:
-        """Return the same without a plan: what is wrong does not depend on what would run."""
+        """Return the same without a plan: findings do not depend on what would run."""
         return replace(self, plan=None, states={node: known.at_rest for node, known in self.states.items()})
 
     @cached_property
@@ -130,11 +130,11 @@ HAPPENINGS = frozenset({"creates", "rebuilds", "retires", "blocked by"})
 
 
 _NAMED = 6
-"""Names that a line lists."""
+"""How many names a line lists."""
 
 
 def shortened(names: Sequence[str], *, most: int = _NAMED) -> str:
-    """Return names as words; of many the first ones, and how many there are besides."""
+    """Return names as words; of many, the first ones and the number of the others."""
     shown = ", ".join(names[:most])
     return f"{shown} and {len(names) - most:,} more" if len(names) > most + 1 else ", ".join(names)
 
@@ -147,16 +147,16 @@ class PictureNode(Struct, frozen=True):
         name: as declared or recorded, made printable.
         kind: migration, view, module, or orphans (several in one box).
         state: see `State`.
-        label: the name in lines; joined they are the name.
-        notes: what is said under the name.
+        label: the name, broken into lines.
+        notes: the words under the name.
         sentence: what went wrong with it, or is wrong with it; empty for nothing.
-        accused: `error` or `warning` where the picture asks what is wrong, and this is; else empty.
+        accused: `error` or `warning` where the picture shows findings, and one is about this; else empty.
         module: the file that declares it; empty when nothing does.
         source: `file:line`; empty when nothing declares it.
         description: first line of its docstring.
         link: URL of its source; empty without one.
         place: in the run, from 1; 0 when it does not run.
-        details: more for a reader who asks: pairs of a word and a text.
+        details: more to be shown on demand: pairs of a word and a text.
     """
 
     key: str
@@ -176,7 +176,7 @@ class PictureNode(Struct, frozen=True):
 
     @property
     def happenings(self) -> tuple[str, ...]:
-        """What happens to it or through it, in words: the part of the details that a report on a run wants."""
+        """What it does to views, or what blocks it, in words: the part of the details that a report on a run shows."""
         return tuple(f"{word} {shortened(text.split(', '))}" for word, text in self.details if word in HAPPENINGS)
 
     @property
@@ -251,8 +251,8 @@ class Picture(Struct, frozen=True):
         clusters: frames; empty for none.
         left_to_right: direction of time; otherwise top to bottom.
         total: nodes there are, drawn or not.
-        shown: nodes that are drawn, each one of a gathered box counted.
-        rest: composes the picture of everything, where this one leaves something out; see `whole`.
+        shown: nodes that are drawn; a box that stands for several counts as these.
+        rest: composes the picture of everything; None where this one leaves nothing out. See `whole`.
     """
 
     question: Question
@@ -269,5 +269,5 @@ class Picture(Struct, frozen=True):
 
     @property
     def whole(self) -> Picture | None:
-        """The picture of everything, where this one leaves something out: composed when asked for, as few formats show it."""
+        """The picture of everything; None where this one leaves nothing out. It is composed here, because few formats show it."""
         return self.rest() if self.rest else None

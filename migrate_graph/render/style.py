@@ -1,4 +1,4 @@
-"""How states and edges look: shapes, lines, glyphs and words first, colour second, in light and in dark."""
+"""How states and edges look on a light and on a dark page: shapes, lines, glyphs and words tell them apart, also without colour."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class EdgeState(StrEnum):
 
 
 class Colours(Struct, frozen=True):
-    """Of a node: inside, border, letters."""
+    """Colours of a node: its inside, its border and its letters."""
 
     fill: str
     stroke: str
@@ -30,16 +30,16 @@ class Colours(Struct, frozen=True):
 
 
 class StateStyle(Struct, frozen=True):
-    """How nodes of one state look; what is said of them stands in `core.states.WORDINGS`.
+    """How nodes of one state look; the words for the state are in `core.states.WORDINGS`.
 
     Attributes:
         light: on a white page.
         dark: on a dark page.
         line: of the border: solid, dashed or dotted.
         width: of the border, in points.
-        bold: letters.
-        double: border.
-        struck: letters are struck through.
+        bold: whether the letters are bold.
+        double: whether the border is double.
+        struck: whether the letters are struck through.
     """
 
     light: Colours
@@ -60,7 +60,7 @@ class EdgeStyle(Struct, frozen=True):
         line: solid, dashed or dotted.
         head: Graphviz' name of the arrow head.
         width: of the line, in points.
-        weight: how much the layout wants it short and straight; 0: it does not shape the layout.
+        weight: how much the layout keeps it short and straight; 0: the layout ignores it.
         legend: what the edge means.
     """
 
@@ -79,7 +79,7 @@ class EdgeStyle(Struct, frozen=True):
 
 
 class PageStyle(Struct, frozen=True):
-    """What is behind and beside the graph."""
+    """Colours of a page: of its background, its texts, its frames and its unusual edges."""
 
     background: str
     ink: str
@@ -125,11 +125,11 @@ _OF_TONE: Final = {
     "muted": _OWN[State.RETIRED],
 }
 STATES: Final[dict[State, StateStyle]] = {state: _OWN.get(state, _OF_TONE[WORDINGS[state].tone]) for state in State}
-"""How each state looks; one without a look of its own looks as loud as it is told."""
+"""How each state looks; one without a look of its own has that of its tone."""
 
 
 class AccusedLook(Struct, frozen=True):
-    """The border of an accused box whose state says nothing by itself.
+    """The border of a box with a finding, where the look of its state does not already stand out.
 
     Attributes:
         name: of its class.
@@ -153,12 +153,12 @@ ACCUSED: Final = {
 
 
 def accused_look(accused: str, state: State) -> AccusedLook | None:
-    """Return how an accused box is framed; None for one that is not accused, or whose state is loud already."""
+    """Return the border of a box with a finding; None without a finding, or where the state stands out already."""
     return ACCUSED.get(accused) if state in {State.DECLARED, State.APPLIED, State.RETIRED} else None
 
 
 def glyph_of(state: State) -> str:
-    """Return what stands before the name in a box; nothing in one that has nothing to say."""
+    """Return the sign before the name in a box; nothing for one that is only declared."""
     return "" if state is State.DECLARED else WORDINGS[state].glyph
 
 
@@ -175,7 +175,7 @@ EDGES: Final[dict[EdgeKind, EdgeStyle]] = {
 }
 
 TIMES: Final = "\N{MULTIPLICATION SIGN}"
-"""Before the number of edges that an arrow stands for."""
+"""Stands before the number of edges that an arrow stands for."""
 
 FONT_STACK: Final = "ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', 'Liberation Mono', monospace"
 
@@ -196,7 +196,7 @@ def edge_width(kind: EdgeKind, state: EdgeState) -> float:
 
 
 def dark_mode(states: Iterable[State], kinds: Iterable[EdgeKind], edge_states: Iterable[EdgeState]) -> str:
-    """Return the CSS that turns a light picture dark, for just what occurs in it."""
+    """Return the CSS that turns a light picture dark, with rules only for what occurs in it."""
     rules = [
         f".page{{fill:{DARK.background}}}",
         f"text{{fill:{DARK.ink}}}",

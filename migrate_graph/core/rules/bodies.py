@@ -199,8 +199,8 @@ def wrong_arguments(context: Context) -> Iterator[Hit]:
 
     ## What it finds
 
-    A function that a call with `db`, and nothing else, fails on: it takes no argument, or needs more of them. What a
-    decorator hands on to the function below it is not looked at.
+    A function that cannot be called with `db` alone: it takes no argument, or needs more of them. Of a decorated function
+    only the wrapper is looked at.
 
     ```python
     @migration
@@ -215,7 +215,7 @@ def wrong_arguments(context: Context) -> Iterator[Hit]:
 
     ## How to fix it
 
-    Take `db`, and give what is needed besides a default.
+    Take `db`, and give every other argument a default.
 
     ```python
     @migration

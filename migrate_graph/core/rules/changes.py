@@ -15,8 +15,8 @@ def edited_migration(context: Context) -> Iterator[Hit]:
     ## What it finds
 
     A migration of the base revision whose code is another one now, or that uses something that was edited: a constant, a
-    function or a class of the project, or a file that it reads by a path which the text shows. Where only the run tells a part of
-    the file's name (an attribute, a parameter), it is looked for among the names and texts that stand in the code. What else is known
+    function or a class of the project, or a file that it reads by a path which the text shows. Where a part of the file's name is
+    known only at run time (an attribute, a parameter), it is looked for among the names and texts in the code. What else is known
     only at run time, and what comes from installed packages, is not seen. Comments, docstrings and formatting do not count. Needs a
     base (`--base REF`).
 

@@ -48,7 +48,7 @@ class RuleSettings(Struct, frozen=True):
         """Return the severity of a rule under these settings; OFF when it does not count.
 
         Args:
-            rule: which.
+            rule: the rule.
             milder: its severity for one place; None for its own.
         """
         if _names(self.ignore, rule) or (self.select and not _names(self.select, rule)):
@@ -86,14 +86,14 @@ def check(
         base: the graph before a change; without it the rules that compare (MG5xx) are silent.
         ordering: how ties are broken.
         settings: which rules count, and how much; the catalogue's own severities when not given.
-        standing: how each migration stands, where that is known already; else what the history says.
+        standing: the state of each migration, where that is known already; otherwise it is derived from the history.
         rehearsed: what was seen of each migration that was rehearsed, in the order in which they ran; without it the rules about
             that (MG6xx) are silent.
         drifted: what somebody changed in the database by hand; empty where nobody has looked.
         footprints: what is known of migrations that were watched; without it the rules about that (MG7xx) are silent.
-        doing: what it is judged for.
-        only: which rules are asked.
-        errors_only: nothing is looked for that is neither an error nor, for what is done, a warning instead of one.
+        doing: what the graph is judged for.
+        only: returns whether a rule is run.
+        errors_only: run only the rules whose severity is ERROR, by itself or as it is configured.
 
     Returns:
         All findings, the worst first, then by code, place and subject.
@@ -141,7 +141,7 @@ def _is_mild_as_history(rule: Rule, settings: RuleSettings) -> bool:
 
 
 class _Judge(Struct, frozen=True):
-    """Makes findings of hits: how bad each is depends on what is done, and on whether it is history."""
+    """Makes findings of hits: the severity depends on what the graph is judged for, and on whether the subject is history."""
 
     context: Context
     settings: RuleSettings

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from migrate_graph.core.commuting import Reason, Tie
 
 _MOST = 3
-"""Things that one message names."""
+"""How many things one message names."""
 
 
 @rule("MG701", Severity.ERROR, Needs.FOOTPRINTS)
@@ -65,7 +65,7 @@ def undeclared_dependency(context: Context) -> Iterator[Hit]:
 
 
 def _confirmed(context: Context, tie: Tie) -> str:
-    """Return what came of it where it was tried without the order that is missing."""
+    """Return in words how a trial without the missing order ended; empty where there was none, or it went well."""
     found = next((trial for trial in context.footprints.trials if _is_of(trial, tie)), None)
     return f"; {found.kind} it {_outcome(found)}" if found else ""
 
@@ -79,7 +79,7 @@ def _outcome(trial: Trial) -> str:
 
 
 def _unexplained(context: Context) -> Iterator[Trial]:
-    """Yield what did not end as it should, where MG701 and MG702 do not tell of it."""
+    """Yield the trials that did not end as they should, and that MG701 and MG702 do not report."""
     ties = [*context.commuting.undeclared, *context.commuting.unordered]
     trials = (trial for trial in context.footprints.trials if not trial.kind.goes_back)
     return (trial for trial in trials if not any(_is_of(trial, tie) for tie in ties))
@@ -92,7 +92,7 @@ def _requires(names: Iterable[str]) -> str:
 
 
 def _things(things: Iterable[str]) -> str:
-    """Return what is needed; a relation is not told beside its columns."""
+    """Return things in words; a relation is left out where its columns are named."""
     found = list(dict.fromkeys(things))
     owners = {owner for each in found if (owner := owner_of(each)) != each}
     told = [each for each in found if each not in owners]
@@ -219,8 +219,8 @@ def damaged_footprints(context: Context) -> Iterator[Hit]:
 
     ## What it finds
 
-    A footprint file that `migrate verify --write` has not written so: with the marks of a merge in it, cut off, edited by hand, or
-    written by a later version. Nothing of it is used.
+    A footprint file that is not as `migrate verify --write` has written it: it has the marks of a merge in it, is cut off, was edited
+    by hand, or was written by a later version. Nothing of it is used.
 
     ```text
     <<<<<<< HEAD                                        # bad: git could not merge it

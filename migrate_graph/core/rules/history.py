@@ -89,10 +89,9 @@ def changed_after_apply(context: Context) -> Iterator[Hit]:
 
     A migration whose code is not the code that was applied, or that uses something that was edited: a constant, a function or
     a class of the project, or a file that it reads by a path which the text shows (`Path(__file__).parent / "a.sql"`,
-    `importlib.resources.files(…)`). Where only the run tells a part of
-    the file's name (an attribute, a parameter), it is looked for among the names and texts that stand in the code. What else is known
-    only at run time, what comes from installed packages, and what is found in
-    the database is not seen. Comments and formatting do not count; migrations applied by edwh-migrate, which kept no
+    `importlib.resources.files(…)`). Where a part of the file's name is known only at run time (an attribute, a parameter), it is
+    looked for among the names and texts in the code. What else is known only at run time, what comes from installed packages, and
+    what is found in the database is not seen. Comments and formatting do not count; migrations applied by edwh-migrate, which kept no
     fingerprint, are not judged. Needs a database (`--history`).
 
     ```python

@@ -26,9 +26,9 @@ class _Step(Struct, frozen=True):
     """A migration that was watched.
 
     Attributes:
-        migration: which.
+        migration: the migration.
         seen: what it did.
-        made: names of what it and those before it in this run made: all that is done to that is silent.
+        made: names of what it and those before it in this run made: what is done to these is not reported.
     """
 
     migration: Migration
@@ -44,7 +44,7 @@ class _Step(Struct, frozen=True):
         related: tuple[Related, ...] = (),
         severity: Severity | None = None,
     ) -> Hit:
-        """Return what is said of it: that it does something, and where."""
+        """Return the hit that says what the migration does, and where."""
         return Hit(self.migration, f"{quoted(self.migration.name)} {does}", hint, source, related, severity)
 
 
@@ -79,7 +79,7 @@ def _is_truncate(statement: Statement) -> bool:
 
 
 def _until_its_end(step: _Step, first: int) -> tuple[Statement, ...]:
-    """Return the statements of a transaction, from one of them on: so long its locks are held."""
+    """Return the statements of a transaction from one of them on: the locks of that one are held until the last has run."""
     statements = step.seen.statements
     return tuple(each for each in statements[first:] if each.transaction == statements[first].transaction)
 
@@ -399,7 +399,7 @@ def drops_data(context: Context) -> Iterator[Hit]:
 
 
 def _outermost(facts: list[Fact]) -> list[Fact]:
-    """Return facts without those of what is among them itself: the columns of a table."""
+    """Return facts without the columns of tables that are among them."""
     names = {fact.identity for fact in facts}
     return sorted(fact for fact in facts if not (fact.kind == "column" and owner_of(fact.identity) in names))
 

@@ -9,7 +9,7 @@ from migrate_graph.core.traces import TrialKind
 from migrate_graph.messages import some
 
 _MOST = 6
-"""Things that one message names."""
+"""How many things one message names."""
 
 
 @rule("MG707", Severity.ERROR, Needs.FOOTPRINTS)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from migrate_graph.core.comparison import Comparison
     from migrate_graph.core.drift import Drifted
 
-# Looking for similar names costs milliseconds each; whoever has more unknown names than this has another problem.
+# Looking for names that are like an unknown one takes milliseconds; it is done for so many unknown names only.
 _SUGGESTIONS = 40
 _SHOWN = 80
 
@@ -47,8 +47,8 @@ class Doing(StrEnum):
 
     CHECK: to tell everything.
     RUN: `plan` and `apply`.
-    COMPATIBLE: a bare `migrate`, and the functions that programs of edwh-migrate call: only what would lose something, or skip it
-        in silence, may stop what ran there.
+    COMPATIBLE: a bare `migrate`, and the functions that programs of edwh-migrate call: a project that ran with edwh-migrate is
+        stopped only by faults that would lose something, or skip it without a message.
     """
 
     CHECK = "check"
@@ -108,7 +108,7 @@ class Hit(Struct, frozen=True):
         hint: as in `Finding`.
         source: where; the declaration's own place when not given.
         related: as in `Finding`.
-        severity: milder than the rule's own, where it is not as bad as others that the rule finds; None: as bad.
+        severity: a milder one than the rule's own, where this place is not as bad as others that the rule finds; None for its own.
     """
 
     subject: Migration | View | Node
@@ -165,11 +165,11 @@ class Rule(Struct, frozen=True):
         severity: unless configured otherwise.
         find: finds every place.
         page: what `migrate explain` shows, as Markdown: a summary line, then three headings.
-        needs: what it says nothing without; of several, any one will do.
-        applied: severity of what is history in the database that was asked; None: no other.
-        running: severity in `plan` and `apply`; None: no other.
-        compatible: severity in a bare `migrate`, by the kind of what it is about; where it is missing, as in `apply`.
-        unless: of views, what keeps it from being milder there.
+        needs: without these it finds nothing; of several, one is enough.
+        applied: severity of what is history in the database that was asked; None where that makes no difference.
+        running: severity in `plan` and `apply`; None where that makes no difference.
+        compatible: severity in a bare `migrate`, by the kind of its subject; for kinds that are missing, that of `apply`.
+        unless: of views, what keeps `compatible` from being used.
     """
 
     code: str
@@ -185,7 +185,7 @@ class Rule(Struct, frozen=True):
 
     @property
     def needs_more(self) -> bool:
-        """Whether it says something that the declarations alone do not tell: of a database, a rehearsal, footprints."""
+        """Whether it needs more than declarations: a database, a rehearsal or footprints."""
         return bool({*self.needs} - {Needs.BASE})
 
     @property
@@ -239,12 +239,12 @@ class Context(Struct, dict=True):
         ordering: how ties are broken.
         ledger_name_length: width of the ledger's name column, in characters.
         base: the graph before a change; the graph itself without one.
-        standing: how each migration stands, and each name that the database has and nothing declares.
+        standing: the state of each migration, and of each name that the database has and nothing declares.
         rehearsed: what was seen of each migration that was rehearsed, in the order in which they ran; empty without a rehearsal.
-        footprints: what is known of migrations that were watched; nothing where nobody asked for it.
+        footprints: what is known of migrations that were watched; empty where they were not read.
         budget: what a migration may cost.
         drifted: what somebody changed in the database by hand; empty where nobody has looked.
-        passes_history_over: what the rule that is asked finds of applied migrations would not be told.
+        passes_history_over: what the running rule finds about applied migrations would not be shown, so it may leave them out.
     """
 
     graph: MigrationGraph
@@ -309,18 +309,18 @@ class Context(Struct, dict=True):
 
     @cached_property
     def timeline(self) -> Timeline:
-        """That order as a line of moments."""
+        """The views over time, in this order of migrations."""
         return Timeline(self.graph, self.order)
 
     @cached_property
     def current(self) -> dict[str, Trace]:
-        """What is known of the migrations whose text is the one that was watched."""
+        """The traces of the migrations that still have the text with which they were watched."""
         from migrate_graph.core.commuting import current_traces
 
         return current_traces(self.graph, self.footprints)
 
     def is_same_view(self, name: str, view: str) -> bool:
-        """Return whether a view has the text that a migration was watched with."""
+        """Return whether a view still has the text that it had when a migration that made it was watched."""
         from migrate_graph.core.commuting import is_same_view
 
         return is_same_view(self.graph, self.footprints.entries[name], view)
@@ -339,7 +339,7 @@ class Context(Struct, dict=True):
 
     @cached_property
     def commuting(self) -> Commuting:
-        """What that says about the graph; nothing of what is on or behind a cycle."""
+        """What these traces say about the graph; migrations on or behind a cycle are left out."""
         from migrate_graph.core.commuting import commuting_of
 
         return commuting_of(self.graph, self.current, self.ordering)
@@ -386,7 +386,7 @@ class Context(Struct, dict=True):
 
 
 def quoted(name: str) -> str:
-    """Quote a name in a message, shortened when it would drown the rest."""
+    """Return a name in quotes, for a message; a long one is shortened."""
     return f"'{name if len(name) <= _SHOWN else name[:_SHOWN] + '…'}'"
 
 

@@ -16,7 +16,7 @@ def missing_uses(context: Context) -> Iterator[Hit]:
 
     ## What it finds
 
-    A manager with `uses`, of which the database says that what it makes depends on what a manager makes that is not named there. `migrate verify`
+    A manager whose view depends, as the database says, on the view of another manager, which its `uses` does not name. `migrate verify`
     and `migrate plan --rehearse` ask the database; `migrate check` finds it in the footprint file, as long as the view has the text that was seen.
     Views that leave `uses` out are not concerned.
 
@@ -33,7 +33,7 @@ def missing_uses(context: Context) -> Iterator[Hit]:
 
     ## How to fix it
 
-    Name it, or leave `uses` of a `SqlView` out: then it is found out.
+    Name it, or leave `uses` of a `SqlView` out: then the query tells it.
 
     ```python
     class Best(SqlView):
@@ -60,7 +60,7 @@ def superfluous_uses(context: Context) -> Iterator[Hit]:
     ## What it finds
 
     A `SqlView` whose `uses` names another one that the database does not see it read. Both were seen by `migrate verify` or
-    `migrate plan --rehearse`; `migrate check` finds it in the footprint file. Of managers with an `up()` of their own it is not told: they may make
+    `migrate plan --rehearse`; `migrate check` finds it in the footprint file. Managers with an `up()` of their own are not reported: they may make
     more than views.
 
     ```python
@@ -107,19 +107,19 @@ def _declaring(context: Context) -> Iterator[tuple[View, list[str]]]:
 
 
 def _moved(view: View, missing: list[str], context: Context) -> str:
-    """Return what else is to be done before these names can be written in the class of a view: they must be known there."""
+    """Return what else must be done before the class of a view can name these: they must be defined above it."""
     places = {name: context.graph.views[name].source for name in missing}
     below = [name for name, it in places.items() if it.path == view.source.path and it.line > view.source.line]
     return f"; and move {view.name} below {listed(below)}" if below else ""
 
 
 def _was_seen(context: Context, name: str) -> bool:
-    """Return whether a view came up, and all that it is made of is a query."""
+    """Return whether a version of a view was seen to come up, and all of its versions are declared by a query."""
     family = _family(context, name) & context.graph.views.keys()
     return not family.isdisjoint(context.uses_seen) and all(context.graph.views[each].query for each in family)
 
 
 def _family(context: Context, name: str) -> set[str]:
-    """Return a view and its versions: who names one of them means whichever lives."""
+    """Return a view and its other versions: a name in `uses` means the version that lives."""
     versions = context.graph.replaces
     return {name} | nx.ancestors(versions, name) | nx.descendants(versions, name) if name in versions else {name}

@@ -93,7 +93,7 @@ def view_cycle(context: Context) -> Iterator[Hit]:
 
 
 _MANY = 3
-"""Views of one file that are told together."""
+"""So many other views of one file are reported in one finding."""
 
 
 @rule("MG210", Severity.WARNING)

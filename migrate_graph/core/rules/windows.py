@@ -170,7 +170,7 @@ def outlived_dependency(context: Context) -> Iterator[Hit]:
     for reader, used, when in chain(
         _brought_up_early(timeline, graph), _opened_early(timeline), _left_over(timeline, graph)
     ):
-        # What nobody declared may be a word that is no view, or a version of long ago.
+        # A guessed `uses` may be a word that is no view, or an old version.
         if reader.uses_from is UsesFrom.DECLARED and (reader.name, used) not in told:
             told.add((reader.name, used))
             message = f"view {quoted(reader.name)} uses {quoted(used)}, which does not live {when}"
@@ -209,7 +209,7 @@ def _left_over(timeline: Timeline, graph: MigrationGraph) -> Iterator[tuple[View
         if view.until is None:
             continue
         moment = timeline.after(view.until)
-        # Whoever uses a predecessor lives on its successor: the end of the last one is the end of them all.
+        # A view that uses a predecessor reads its successor later: only when the last of them ends, nothing is left to read.
         for used in _and_predecessors(view, graph):
             if moment.in_window(moment.active_version(used)):
                 break
@@ -356,7 +356,7 @@ def touched_outside_window(context: Context) -> Iterator[Hit]:
     """
     graph = context.graph
     timeline = context.timeline
-    # What a migration opens is read from its text, which takes longer than all that is asked here.
+    # Which views a migration opens is read from its text, which takes longer than everything else here.
     migrations = graph.migrations if timeline.sound_views else {}
     for name, migration in migrations.items():
         for touched in dict.fromkeys(migration.touches):
@@ -411,7 +411,7 @@ def unordered_window(context: Context) -> Iterator[Hit]:
     graph = context.graph
     places = context.timeline.places
     for view in context.timeline.sound_views.values():
-        nowhere = graph.unsortable | context.misplaced  # what is wrong with these is told elsewhere
+        nowhere = graph.unsortable | context.misplaced  # other rules report these
         touching = [name for name in graph.touched_by(view.name) if name not in nowhere]
         # Where `until` runs before `since`, that is MG205.
         ends = [view.until] if view.until and view.since and places[view.until] > places[view.since] else []

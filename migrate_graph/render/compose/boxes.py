@@ -1,4 +1,4 @@
-"""Boxes and arrows: nodes and edges of a graph as those of a picture; every picture is made of these."""
+"""Makes the boxes and arrows of a picture from nodes and edges of a graph."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def box(
 
 
 def arrows(edges: Iterable[Edge], state_of: Callable[[Node, Node, Sequence[Edge]], EdgeState]) -> list[PictureEdge]:
-    """Return one arrow for each pair, for the strongest reason; `state_of` says how much it matters."""
+    """Return one arrow for each pair of nodes, of its strongest kind; `state_of` returns its `EdgeState`."""
     found: dict[tuple[Node, Node], list[Edge]] = defaultdict(list)
     for edge in edges:
         found[edge.before, edge.after].append(edge)
@@ -87,12 +87,12 @@ def links(edges: Iterable[Edge], graph: MigrationGraph) -> Iterator[Link]:
 
 
 def is_implied(edge: Edge, graph: MigrationGraph) -> bool:
-    """Whether other requirements say the same, so that it is not drawn."""
+    """Whether other requirements imply an edge, so that it is not drawn."""
     return edge.kind is EdgeKind.REQUIRES and (edge.before.name, edge.after.name) in graph.redundant_requires
 
 
 def is_ring(edge: Edge, graph: MigrationGraph) -> bool:
-    """Whether it closes a ring."""
+    """Whether an edge is part of a ring."""
     return edge.kind in _RING_KINDS and (edge.before, edge.after) in graph.ring_edges
 
 

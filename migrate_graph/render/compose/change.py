@@ -1,4 +1,4 @@
-"""Compose the picture of a change: what was added, changed and removed, with what it hangs on."""
+"""Compose the picture of a change: what was added, changed and removed, with its neighbours."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def picture_of_change(
 
 
 def _notes(comparison: Comparison) -> dict[Node, tuple[State, tuple[str, ...]]]:
-    """Return the state of everything that changed, and in words what changed."""
+    """Return the state of each node that changed, and in words what changed."""
     notes: dict[Node, tuple[State, tuple[str, ...]]] = {
         **dict.fromkeys(comparison.added, (State.ADDED, ("added",))),
         **dict.fromkeys(comparison.removed, (State.REMOVED, ("removed",))),
@@ -80,7 +80,7 @@ def _notes(comparison: Comparison) -> dict[Node, tuple[State, tuple[str, ...]]]:
 
 
 def _in_order(shown: set[Node], was: PictureInput, given: PictureInput) -> list[Node]:
-    """Sort as migrations run, what is removed behind what ran before it; then views and unknown names."""
+    """Sort migrations as they run, each removed one behind the one that ran before it; then views and unknown names."""
     order = list(given.order)
     place = 0
     for name in was.order:

@@ -1,4 +1,4 @@
-"""Compose the picture that answers a question: choose the nodes, say what is known of them, fold the rest into words."""
+"""Compose the picture that answers a question: choose the nodes, label them, and sum up in words what is left out."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from migrate_graph.render.picture import Cluster, Picture, PictureInput, Picture
 from migrate_graph.render.style import EdgeState
 
 ORPHANS_ONE_BY_ONE = 3
-"""More records of nothing than these are drawn as one box."""
+"""If there are more records without a declaration than this, they are drawn as one box."""
 _COUNTED = [state for state in State if state not in {State.DECLARED, State.ORPHAN}]
 _SETTLED = frozenset({State.APPLIED, State.RETIRED})
 
@@ -111,14 +111,14 @@ class _Composer(Struct):
         return sorted(shown, key=lambda node: (places.get(node, len(places)), node))
 
     def _earlier(self, shown: AbstractSet[Node]) -> dict[Node, int]:
-        """Count what is folded behind each node that has a requirement which is not drawn."""
+        """Count the ancestors that are not drawn, for each drawn migration with a requirement that is not drawn."""
         graph = self.given.graph
         drawn = {node.name for node in shown if node.kind is NodeKind.MIGRATION}
         cut = {after for before, after in graph.reduced_requires() if after in drawn and before not in drawn}
         return {Node(NodeKind.MIGRATION, name): len(graph.ancestors(name) - drawn) for name in cut}
 
     def _gathered_orphans(self, shown: AbstractSet[Node]) -> frozenset[Node]:
-        """Return the records of nothing that go into one box: many, and nothing refers to them."""
+        """Return the records without a declaration that go into one box: nothing refers to them, and they are many."""
         nodes = frozenset(
             node
             for node in shown
@@ -155,7 +155,7 @@ class _Composer(Struct):
         )
 
     def _sentence(self, node: Node, known: NodeState) -> str:
-        """Return the error of the last attempt, or where the question is what is wrong, what a finding says."""
+        """Return the error of the last attempt; else, in a picture of findings, what a finding says."""
         accused = self.given.accused.get(node, "") if self.question is Question.CHECK else ""
         return known.error or accused.removeprefix(f"{quoted(node.name)} ").removeprefix(f"view {quoted(node.name)} ")
 
@@ -165,7 +165,7 @@ class _Composer(Struct):
         return (edge for edge in known if edge.before in shown and edge.after in shown)
 
     def _drawn_edges(self, question: Question, shown: AbstractSet[Node]) -> Iterator[Edge]:
-        """Yield the edges that are drawn: no requirement that others imply, no `touches` of long ago."""
+        """Yield the edges that are drawn: no requirement that others imply, and only the `touches` that matter now."""
         touching = touches_shown(self.given, question, count=len(shown))
         for edge in self._edges(shown):
             old = edge.kind is EdgeKind.TOUCHES and edge.before.name not in touching
@@ -173,7 +173,7 @@ class _Composer(Struct):
                 yield self._as_used(edge, shown) if edge.kind in {EdgeKind.USES, EdgeKind.READS} else edge
 
     def _as_used(self, edge: Edge, shown: AbstractSet[Node]) -> Edge:
-        """Return an edge of `uses` from the version that is read in the end: a view hangs from the successor of what it names."""
+        """Return an edge of `uses` from the version that is really read: the last successor of the view that `uses` names."""
         if is_ring(edge, self.given.graph) or self.given.states[edge.after].replaced_by:
             return edge
         versions = [edge.before]
@@ -228,7 +228,7 @@ def _told_findings(given: PictureInput) -> str:
 
 
 def _clusters(nodes: Sequence[PictureNode]) -> tuple[Cluster, ...]:
-    """Frame the modules, where there are few enough to help and enough nodes to need it."""
+    """Return a frame for each module, where there are enough nodes to need frames and few enough modules for frames to help."""
     modules: dict[str, list[str]] = defaultdict(list)
     for node in nodes:
         if node.module:
@@ -239,7 +239,7 @@ def _clusters(nodes: Sequence[PictureNode]) -> tuple[Cluster, ...]:
 
 
 def _orphan_box(gathered: AbstractSet[Node], given: PictureInput) -> PictureNode:
-    """Draw many records of nothing as one box: the first names, and how many more."""
+    """Return one box for many records without a declaration: the first names, and how many more."""
     names = sorted(one_line(node.name) for node in gathered)
     codes = {code: None for node in sorted(gathered) for code in given.codes.get(node, ())}
     named, rest = names[:ORPHANS_ONE_BY_ONE], len(names) - ORPHANS_ONE_BY_ONE

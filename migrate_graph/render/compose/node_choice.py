@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from migrate_graph.core.plan import Step
 
 EVERYTHING_UP_TO = 60
-"""Nodes that a reader can still take in at once; more are cut to what matters."""
+"""How many nodes a reader can take in at once; of more only those that matter are shown."""
 NEWEST = 40
-"""Migrations that stand for a graph that is too large to be drawn as a whole."""
+"""How many migrations are shown of a graph that is too large to be drawn as a whole."""
 HOP_UP_TO = 8
-"""Neighbours of one accused node that are drawn, on each side."""
+"""How many neighbours of a node with a finding are drawn, on each side."""
 PLAN_UP_TO = 150
 """Changing migrations that a plan picture shows without cutting to `PictureOptions.limit`."""
 
@@ -36,7 +36,7 @@ class Shown(Struct, frozen=True):
 
     Attributes:
         nodes: drawn.
-        how: why not everything, for the sub-line; empty when everything is drawn.
+        how: which nodes these are, for the sub-line; empty when everything is drawn.
         whole: everything is drawn.
     """
 
@@ -93,7 +93,7 @@ def asked_for(given: PictureInput, options: PictureOptions) -> Shown | None:
 def touches_shown(given: PictureInput, question: Question, *, count: int) -> AbstractSet[str]:
     """Return the migrations whose `touches` are drawn: all of a small graph, else only those that have not run.
 
-    What history touched long ago explains nothing about now, and these edges are most of the ink and of the layout's time.
+    The `touches` of applied migrations explain nothing about now, and they take most of the picture and of the layout's time.
     """
     names = given.graph.migrations.keys()
     if question is Question.GRAPH and (count <= 12 or (given.plan is None and count <= EVERYTHING_UP_TO)):
@@ -102,7 +102,7 @@ def touches_shown(given: PictureInput, question: Question, *, count: int) -> Abs
 
 
 def _wrong(given: PictureInput, options: PictureOptions) -> Shown:
-    """Return what is accused, and one step around it."""
+    """Return the nodes with findings, and one step around them."""
     accused = [node for node in given.accused if node in given.states]
     told = accused[: options.limit] if options.limit and len(accused) > PLAN_UP_TO else accused
     kept = set(told)
@@ -114,7 +114,7 @@ def _wrong(given: PictureInput, options: PictureOptions) -> Shown:
 
 
 def _neighbours(given: PictureInput) -> tuple[dict[Node, list[Node]], dict[Node, list[Node]]]:
-    """Return what stands before and behind each node: what nothing declares first, then as it runs."""
+    """Return the neighbours before and behind each node: first those that nothing declares, then the others as they run."""
     places = {Node(NodeKind.MIGRATION, name): place for place, name in enumerate(given.order, 1)}
     before: dict[Node, list[Node]] = {}
     behind: dict[Node, list[Node]] = {}
@@ -128,7 +128,7 @@ def _neighbours(given: PictureInput) -> tuple[dict[Node, list[Node]], dict[Node,
 
 
 def _naming(unknown: AbstractSet[Node], given: PictureInput) -> set[Node]:
-    """Return what names these: an unknown name explains nothing without the one that needs it."""
+    """Return unknown names with their neighbours: without the node that refers to it, an unknown name explains nothing."""
     pairs = ((edge.before, edge.after) for edge in given.graph.edges())
     return {node for pair in pairs if not unknown.isdisjoint(pair) for node in pair}
 
@@ -168,7 +168,7 @@ class _Changes:
         return ordered[: self.limit] if self.limit and len(ordered) > PLAN_UP_TO else ordered
 
     def _troubled(self) -> set[Node]:
-        """Return what is in trouble; of a long queue of blocked ones, as many as of steps."""
+        """Return what is in trouble; of very many blocked migrations, as many as of steps."""
         stuck = [
             node
             for node, known in self.given.states.items()
@@ -194,7 +194,7 @@ class _Changes:
         return self.given.states[Node(NodeKind.MIGRATION, name)].state
 
     def _requirements_of(self, nodes: AbstractSet[Node]) -> set[Node]:
-        """Return what these require directly, as drawn."""
+        """Return what these require directly, without the requirements that others imply."""
         names = {node.name for node in nodes}
         return {
             Node(NodeKind.MIGRATION, before) for before, after in self.given.graph.reduced_requires() if after in names
@@ -210,10 +210,10 @@ class _Changes:
         return {Node(NodeKind.VIEW, name) for name in names}
 
     def _explained(self, views: AbstractSet[Node]) -> set[Node]:
-        """Return what leads from the views that are opened or whose window moves to every other changed view.
+        """Return the paths from the views that are opened, or whose window opens or closes, to every other changed view.
 
-        A change may reach a view through another one that itself stays as it is (a retired version, say): drawn as well, so that
-        no box is blue without a visible reason.
+        A change may reach a view through another one that does not change itself (a retired version, for example). That one is
+        drawn as well, so that the picture shows why each view changes.
         """
         relations: nx.Graph[str] = nx.Graph(self.given.graph.uses)
         relations.add_edges_from(self.given.graph.replaces.edges)
@@ -225,7 +225,7 @@ class _Changes:
         explained = set() if wide else {Node(NodeKind.VIEW, name) for name in opened} & self.given.states.keys()
         if not roots:
             return explained
-        # A list, although it asks for a set: the order of the roots decides between paths of one length.
+        # A list, although networkx takes a set: the order of the roots decides between paths of the same length.
         paths: dict[str, list[str]] = nx.multi_source_dijkstra_path(relations, roots, weight=None)
         wanted = {node.name for node in views} & set(paths)
         return explained | {Node(NodeKind.VIEW, name) for wish in wanted for name in paths[wish]}
@@ -252,7 +252,7 @@ def _named(name: str, known: Iterable[Node]) -> list[Node]:
 
 
 def _newest(given: PictureInput) -> Shown:
-    """Return the newest migrations, with the views they open or whose windows they move: where people work."""
+    """Return the newest migrations, where people work, with the views that they open or whose windows they open or close."""
     newest = {Node(NodeKind.MIGRATION, name) for name in given.order[-NEWEST:]}
     # A project may have more views than migrations, or nothing but views.
     newest |= {
@@ -272,6 +272,6 @@ def _newest(given: PictureInput) -> Shown:
 
 
 def _declared_in(given: PictureInput) -> Callable[[Node], tuple[int, Node]]:
-    """Return the key by which views stand as declared, behind what is none."""
+    """Return the key that sorts views as they are declared, behind nodes of other kinds."""
     places = {Node(NodeKind.VIEW, name): place for place, name in enumerate(given.graph.views)}
     return lambda node: (places.get(node, -1), node)

@@ -1,4 +1,4 @@
-"""The few words under a box, and more for a reader who asks."""
+"""The few words under the name in a box, and more details to be shown on demand."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _QUIET = frozenset({State.DECLARED, State.APPLIED})
 
 
 def notes_of(node: Node, known: NodeState, codes: Sequence[str]) -> tuple[str, ...]:
-    """Return the words under a box, the codes of what is wrong with it behind them."""
+    """Return the words under the name in a box, and behind them the codes of findings about it."""
     words = _words_of_view(known) if node.kind is NodeKind.VIEW and known.state is not State.ORPHAN else _words(known)
     if not codes:
         return words
@@ -92,7 +92,7 @@ def notes_of_footprint(step: Step) -> tuple[str, ...]:
 
 
 def details_of_footprint(step: Step) -> Iterator[tuple[str, str]]:
-    """Yield what a step did in a rehearsal, for a reader who asks."""
+    """Yield the details of what a step did in a rehearsal: pairs of a word and a text."""
     seen = step.footprint
     if seen is None:
         return
@@ -120,7 +120,7 @@ def _state_of_view(known: NodeState) -> str:
 
 
 class Details:
-    """Looks things up for all nodes of one picture."""
+    """Looks up the details of all nodes of one picture."""
 
     def __init__(self, given: PictureInput) -> None:
         self._given = given

@@ -16,7 +16,7 @@ from migrate_graph.render.picture import Link, Picture, PictureEdge, PictureInpu
 from migrate_graph.render.style import TIMES, EdgeState
 
 UNDECLARED = "not in the code"
-"""Where names live that nothing declares."""
+"""The module of names that nothing declares."""
 
 
 def overview(given: PictureInput, options: PictureOptions, asked: Shown | None = None) -> Picture:
@@ -51,7 +51,7 @@ def overview(given: PictureInput, options: PictureOptions, asked: Shown | None =
 
 
 def _in_order(members: Mapping[str, Iterable[tuple[Node, NodeState]]], order: Sequence[str]) -> list[str]:
-    """Sort modules by the first migration to run, then by name those that have none."""
+    """Sort modules by their first migration in the order of the run; those without a migration come last, by name."""
     places = {Node(NodeKind.MIGRATION, name): place for place, name in enumerate(order)}
     firsts = {module: min(places.get(node, len(places)) for node, _ in found) for module, found in members.items()}
     return sorted(firsts, key=lambda module: (firsts[module], module))
@@ -88,7 +88,7 @@ def _box(module: str, members: list[tuple[Node, NodeState]]) -> PictureNode:
 
 
 def _edges(given: PictureInput, modules: Mapping[Node, str]) -> tuple[PictureEdge, ...]:
-    """Count the edges between modules, requirements and what concerns views apart."""
+    """Count the edges between modules, each kind by itself."""
     counts: Counter[tuple[str, str, EdgeKind]] = Counter()
     for edge in given.graph.edges():
         before, after = modules.get(edge.before), modules.get(edge.after)

@@ -1,4 +1,4 @@
-"""Compose the picture of a run that is over: what it did in which order, how long that took, and how long each view was away."""
+"""Compose the picture of a run that is over: what it did in which order, how long that took, and how long each view was down."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from migrate_graph.core.timeline import ViewChanges
 
 _WORTH_TELLING = 1.0
-"""Seconds between two migrations that are told: starting the next one takes a moment."""
+"""A pause between two migrations is shown from so many seconds on: starting the next one takes a moment."""
 _STATES = {
     AttemptState.APPLIED: State.APPLIED,
     AttemptState.FAILED: State.FAILED,

@@ -37,7 +37,7 @@ def to_dot(picture: Picture, *, titled: bool = False, hurried: bool = False) -> 
 
     Args:
         picture: what to write.
-        titled: with title and sub-line, where nobody else adds them.
+        titled: with title and sub-line, where the format does not add them itself.
         hurried: ask for a layout that is quick rather than beautiful.
     """
     import graphviz
@@ -50,7 +50,7 @@ def to_dot(picture: Picture, *, titled: bool = False, hurried: bool = False) -> 
     )
     framed = {key: cluster.label for cluster in picture.clusters for key in cluster.keys}
     nodes = {node.key: node for node in picture.nodes}
-    # Left to right, Graphviz sets the part that comes first at the bottom, siblings from the top; people read from the top.
+    # Left to right, Graphviz puts the part that comes first at the bottom; people read from the top.
     turned = picture.left_to_right
     for number, cluster in enumerate(reversed(picture.clusters) if turned else picture.clusters):
         with digraph.subgraph(name=f"cluster_{number}") as frame:
@@ -77,12 +77,12 @@ def to_pdf(picture: Picture, *, renderer: Renderer = Renderer.AUTO) -> bytes:
 
 
 def _lowest_part_first(picture: Picture) -> list[PictureNode]:
-    """Return the nodes so that the parts of a picture that hang together come last to first, each in its own order."""
+    """Return the nodes with the connected parts of a picture from last to first; within a part the order stays."""
     arrows: nx.DiGraph[str] = nx.DiGraph()
     arrows.add_nodes_from(node.key for node in picture.nodes)
     arrows.add_edges_from((edge.before, edge.after) for edge in picture.edges)
     parts = {key: number for number, part in enumerate(nx.weakly_connected_components(arrows)) for key in part}
-    loose = {key for key in arrows if not arrows.degree(key)}  # these are stacked, and stand as one
+    loose = {key for key in arrows if not arrows.degree(key)}  # these are stacked, and count as one part
     return sorted(picture.nodes, key=lambda node: 1 if node.key in loose else -parts[node.key])
 
 
@@ -194,7 +194,7 @@ def _add_edge(digraph: graphviz.Digraph, edge: PictureEdge) -> None:
 
 
 def _stack_isolated(digraph: graphviz.Digraph, picture: Picture) -> None:
-    """Chain nodes without edges into columns, invisibly: side by side they would make a picture of a mile's width."""
+    """Chain nodes without edges into columns by invisible edges: side by side they would make the picture very wide."""
     placed = {key for edge in picture.edges for key in (edge.before, edge.after) if EDGES[edge.kind].weight}
     placed |= {key for cluster in picture.clusters for key in cluster.keys}
     loose = [node.key for node in picture.nodes if node.key not in placed]
@@ -205,7 +205,7 @@ def _stack_isolated(digraph: graphviz.Digraph, picture: Picture) -> None:
 
 
 def _text(text: str) -> graphviz.quoting.NoHtml:
-    r"""Escape for a label: Graphviz reads `\n`, `\N` and the like, and hands `&name;` on as it stands (invalid XML)."""
+    r"""Escape for a label: Graphviz interprets `\n`, `\N` and the like, and copies `&name;` unchanged (invalid XML)."""
     import graphviz
 
     return graphviz.escape(text.replace("&", "&amp;").replace("\n", "&#10;"))

@@ -23,14 +23,14 @@ from migrate_graph.render.picture import Picture, PictureNode
 from migrate_graph.render.style import DARK, LIGHT, PageStyle
 
 MOST_OF_ALL = 1000
-"""Nodes up to which the picture of everything comes along in a second tab."""
+"""Up to so many nodes, the picture of everything is on the page as well, in a second tab."""
 
 _DRAWING = Template('<template id="view-$name">$drawing</template>\n')
 _ASSETS = Path(__file__).parent.with_name("assets")
 
 
 def to_html(picture: Picture, *, renderer: Renderer = Renderer.AUTO) -> bytes:
-    """Write a self-contained page: the picture, and beside it the picture of everything where that is another one.
+    """Write a self-contained page: the picture, and in a second tab the picture of everything where that differs.
 
     Raises:
         UsageError: no renderer for the layout.
@@ -65,12 +65,12 @@ def _asset(name: str) -> str:
 
 
 def _policy(*, scripts: Iterable[str], styles: Iterable[str]) -> str:
-    """Return what the page may load: what stands in it, known by its hash, and nothing else."""
+    """Return the page's content security policy: only scripts and styles inside the page, named by their hashes."""
     return f"default-src 'none'; script-src {_hashes(scripts)}; style-src {_hashes(styles)}; base-uri 'none'; form-action 'none'"
 
 
 def _drawn(views: dict[str, Picture], renderer: Renderer) -> dict[str, str]:
-    """Lay out all views at once; the second one may fail to be ready in time, and is left out then."""
+    """Lay out all views at once; the picture of everything is left out if it is not ready in time."""
     with ThreadPoolExecutor(max_workers=2) as pool:
         waiting = {
             name: pool.submit(to_svg, _without_links(view), renderer=renderer, zoomable=True)
@@ -126,11 +126,11 @@ def _filters(nodes: Iterable[PictureNode]) -> ET.Element:
 
 
 def _data(views: dict[str, Picture]) -> str:
-    """Return what the page knows, as JSON that cannot end its script element."""
+    """Return the data of the page, as JSON that cannot end its script element."""
     nodes: dict[str, Any] = {}
     links: dict[tuple[str, str, str], None] = {}
     for view in views.values():
-        # The first view comes first and says most: it knows what is folded.
+        # The data of the first view wins: only its notes tell how much it leaves out.
         for node in view.nodes:
             nodes.setdefault(node.key, _node(node))
         links |= dict.fromkeys((link.before, link.after, str(link.kind)) for link in view.links)

@@ -1,4 +1,4 @@
-"""Draw migrations in a terminal: one line each in the order of the run, lanes for what a later line still waits for."""
+"""Draw migrations in a terminal: one line each in the order of the run, with lanes that lead to the lines that wait for it."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from migrate_graph.render.picture import Picture, PictureNode
 from migrate_graph.render.style import TIMES
 
 WIDEST = 12
-"""More lanes than this are no picture any more: words instead (`after #3, #5`)."""
+"""More lanes than this cannot be read: then words are written instead (`after #3, #5`)."""
 
 _LEAST_NOTE = 26
-"""Columns of a note that stand behind a name also where the name alone fills the line: it may say FAILED."""
+"""So many columns of a note are written even where the name alone fills the line: the note may say FAILED."""
 
 _ASCII = str.maketrans("│─├┤┼╭╮╰╯…·→└↑↓" + TIMES, "|-++|..''.->`^vx")
 
@@ -28,7 +28,7 @@ class Line(Struct, frozen=True):
 
     Attributes:
         text: without line end, printable.
-        state: of the node it shows, for colour; None for what stands between.
+        state: of the node that it shows, for its colour; None for other lines.
     """
 
     text: str
@@ -70,7 +70,7 @@ def _to_ascii(line: Line) -> str:
 
 
 def _lanes(rows: Sequence[PictureNode], picture: Picture, width: int) -> list[Line]:
-    """Draw migrations; where the lanes would be too many, or leave no room for names, say it in words."""
+    """Draw migrations with lanes; in words where there would be too many lanes, or no room for names."""
     parents = parents_of(rows, picture.edges)
     backwards = backwards_of(rows, picture.edges)
     places = places_of(rows, parents, widest=WIDEST)
@@ -94,7 +94,7 @@ def _lanes(rows: Sequence[PictureNode], picture: Picture, width: int) -> list[Li
 
 
 def _told(node: PictureNode, backwards: Mapping[str, Sequence[str]]) -> str:
-    """Return what stands behind a name; its place in the run stands before it already."""
+    """Return the text behind a name, without the place in the run, which stands before the name."""
     notes = [note.removeprefix(f"#{node.place} ") for note in node.notes]
     if backwards[node.key]:
         notes.append(f"also after {', '.join(backwards[node.key])} below")
@@ -147,7 +147,7 @@ def _connector(join: Join, taker: int) -> str:
 
 
 def _tree(views: Sequence[PictureNode], picture: Picture, width: int) -> list[Line]:
-    """Draw views as a tree from what is read to who reads it; what was drawn above is marked `(*)` and not followed again."""
+    """Draw views as a tree from the view that is read to its readers; one that was drawn above is marked `(*)` and not followed again."""
     nodes = {node.key: node for node in views}
     readers: dict[str, list[str]] = defaultdict(list)
     for edge in picture.links:

@@ -34,7 +34,7 @@ _BACKGROUND = frozenset({State.APPLIED, State.RETIRED, State.DECLARED})
 
 
 def to_mermaid(picture: Picture) -> str:
-    """Write a flowchart; what would be too large for the hosts is folded first, and the diagram says so."""
+    """Write a flowchart; if it is too large for the hosts, without the nodes that do not change, else only a remark."""
     if _fits(picture):
         return _flowchart(picture)
     essential = _without_background(picture)
@@ -116,7 +116,7 @@ def _quoted(text: str) -> str:
 
 
 def _table(picture: Picture, room: int) -> list[str]:
-    """List what the picture shows of migrations, as far as there is room."""
+    """Return the lines of a table of the migrations in the picture, as far as there is room."""
     rows = sorted(
         (node for node in picture.nodes if node.kind != "view"), key=lambda node: (not node.place, node.place)
     )

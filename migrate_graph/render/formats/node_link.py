@@ -8,7 +8,7 @@ from typing import Any
 from migrate_graph.render.picture import Picture, PictureNode
 
 SCHEMA_VERSION = 1
-"""Of the JSON: grows when a reader of the old one would go wrong; new keys alone do not count."""
+"""The version of the JSON: it grows when a program that reads the old one would go wrong; new keys alone do not count."""
 
 
 def to_json(picture: Picture) -> bytes:
@@ -84,7 +84,7 @@ def _node(node: PictureNode, *, drawn: bool) -> dict[str, Any]:
 
 
 def _flat(value: Any) -> Any:
-    """GraphML knows no lists: lines of text instead."""
+    """Return lists and dictionaries as lines of text, because GraphML has neither."""
     if isinstance(value, dict):
         return "\n".join(f"{key}: {text}" for key, text in value.items())
     return "\n".join(value) if isinstance(value, list) else value

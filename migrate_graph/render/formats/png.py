@@ -17,7 +17,7 @@ _SHARP = 2.0
 _MOST_PIXELS = 24_000_000.0
 """About 100 MB and two seconds to draw; larger pictures get fewer dots per inch, not less graph."""
 _DEJAVU_ENDS = 0x2E80
-"""From here on DejaVu Sans Mono has hardly a letter (Chinese, Japanese, Korean, emoji): the machine's fonts are asked too."""
+"""From this character on DejaVu Sans Mono has hardly any (Chinese, Japanese, Korean, emoji): the machine's fonts are used too."""
 
 
 def to_png(picture: Picture, *, renderer: Renderer = Renderer.AUTO) -> bytes:
@@ -31,7 +31,7 @@ def to_png(picture: Picture, *, renderer: Renderer = Renderer.AUTO) -> bytes:
 
 
 def png_of(svg: bytes) -> bytes:
-    """Draw an SVG of ours as PNG, in light colours."""
+    """Draw an SVG made by `to_svg` as PNG, in light colours."""
     try:
         import resvg_py
     except ImportError:
@@ -52,7 +52,7 @@ def png_of(svg: bytes) -> bytes:
 
 
 def _zoom(svg: str) -> float:
-    """Twice the size, or as much of it as the limit of pixels allows."""
+    """Return the factor of enlargement: 2, or less where the picture would have too many pixels."""
     box = svg.partition('viewBox="')[2].partition('"')[0].split()
     pixels = float(box[2]) * float(box[3]) * (_DPI / 72) ** 2
     return float(min(_SHARP, (_MOST_PIXELS / pixels) ** 0.5))

@@ -1,4 +1,4 @@
-"""Draw a picture as rows: a line each in the order of the run, lanes at the left, what is said of it at the right; for what boxes show too small."""
+"""Draw a picture as rows, with lanes at the left and words at the right: for pictures whose boxes would be too small to read."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _DOT, _CUT = 4.0, 4.0
 _THIN, _THINNEST = 0.6, 0.8
 """Borders are thinner than those of boxes, which stand apart; but never thinner than this."""
 _LONGEST_NAME = 62
-"""Columns of a line of a name: behind all lanes and a number there is room for it."""
+"""Columns of the longest line of a name: there is room for it even behind all lanes and a number."""
 _OF_MIGRATIONS = frozenset({EdgeKind.REQUIRES, EdgeKind.NEEDS, EdgeKind.CONFLICTS})
 _OF_VIEWS = frozenset({EdgeKind.USES, EdgeKind.READS, EdgeKind.REPLACES})
 _DASHES = {"dashed": "5,2", "dotted": "1,3"}
@@ -54,7 +54,7 @@ class Rows(Struct):
 
 
 def draw_rows(picture: Picture) -> Rows:
-    """Draw the migrations of a picture in the order of the run, then its views, what is read before who reads it."""
+    """Draw the migrations of a picture in the order of the run, then its views, each before the views that read it."""
     migrations = [node for node in picture.nodes if node.kind != "view"]
     views = [node for node in picture.nodes if node.kind == "view"]
     blocks = []
@@ -107,19 +107,19 @@ class _Block(Struct, frozen=True):
 
     @property
     def numbers(self) -> float:
-        """Room for the places in the run."""
+        """The width of the column with the places in the run, in points."""
         digits = max((len(str(node.place)) for node in self.rows if node.place), default=0)
         return digits * _LETTER + 8 if digits else 0.0
 
     @property
     def lane(self) -> float:
-        """From one lane to the next."""
+        """The distance from one lane to the next, in points."""
         number = max((len(place.held) for place in self.places or ()), default=1)
         return min(_WIDEST_LANE, max(_NARROWEST_LANE, _ALL_LANES / number))
 
     @property
     def left(self) -> float:
-        """Where the words begin, from the left edge."""
+        """The distance of the words from the left edge, in points."""
         number = max((len(place.held) for place in self.places or ()), default=0)
         return self.numbers + number * self.lane + 6
 
@@ -215,7 +215,7 @@ def _head(node: PictureNode) -> list[str]:
 
 
 class _Words:
-    """What is said of each row, one thing each: its state first."""
+    """The sentences of each row: first its state, then what it does, then what is wrong with it."""
 
     def __init__(
         self,
@@ -235,7 +235,7 @@ class _Words:
     def of(self, node: PictureNode) -> list[str]:
         """Return the sentences: first the one that may stand beside the name."""
         told = (note.removeprefix(f"#{node.place} ").removeprefix("view · ") for note in node.notes if note != "view")
-        # Its number and its look say that it is pending; what blocks it says that it is blocked.
+        # "pending" shows in its number and its look, and "blocked" in the words "blocked by": both are left out here.
         said = {State.PENDING, *(State.BLOCKED for word, _ in node.details if word == "blocked by")}
         notes = " ".join(note for note in told if note not in said)
         others = self._of_module(node) if node.kind == "module" else self._of_node(node)
@@ -257,9 +257,9 @@ _OPENS = frozenset({"opens"})
 
 
 def _lines(head: Sequence[str], told: Sequence[str], column: int, room: int, *, extra: str) -> list[str]:
-    """Return the lines of a row: the name, and beside it what fits there; the rest below, broken between words.
+    """Return the lines of a row: the name, beside it what fits there, and the rest below, broken between words.
 
-    What is extra, its docstring, stands only where a line has room for it.
+    `extra`, the docstring, is added only where the first line has room for it.
     """
     together = "; ".join(filter(None, told))
     more = "; ".join(filter(None, (together, extra)))
@@ -284,7 +284,7 @@ def _broken(text: str, room: int) -> Iterator[str]:
 
 
 def _write_line(parent: ET.Element, line: str, heads: Sequence[str], state: State, at: tuple[float, float]) -> None:
-    """Write a line: where it begins with a line of the name, that in the letters of the state."""
+    """Write a line; if it begins with a line of the name, that part is bold or struck through as the state wants it."""
     style, (x, y) = STATES[state], at
     name = heads[0] if heads else ""
     rest = line[len(name) :].lstrip()

@@ -28,9 +28,9 @@ ET.register_namespace("xlink", _XLINK)
 _MARGIN = 12.0
 _NARROWEST = 520.0
 _DESCRIBED = 20
-"""Names that the description lists for those who hear the picture."""
+"""How many names the description lists, for people with a screen reader."""
 _LONGEST = 3.0
-"""Height to width beyond which nobody looks at boxes."""
+"""Above this ratio of height to width rows are drawn instead of boxes."""
 _WIDEST = 1070.0
 """Letters of 9 points in a picture of this width are 7 pixels high where a code host shows it in 838 pixels."""
 
@@ -40,7 +40,7 @@ def to_svg(picture: Picture, *, renderer: Renderer = Renderer.AUTO, zoomable: bo
 
     Args:
         picture: what is drawn.
-        renderer: who lays boxes out.
+        renderer: what lays the boxes out.
         zoomable: the reader can enlarge it, so that it is boxes whatever their number.
 
     Raises:
@@ -91,7 +91,7 @@ def _tag(name: str) -> str:
 
 
 def _drawing_of(root: ET.Element, picture: Picture) -> _Drawing:
-    """Take Graphviz' group out of its page and put our words, classes and labels on its nodes and edges."""
+    """Take the drawing out of the page that Graphviz wrote, and put our own words, classes and labels on its nodes and edges."""
     width, height = (float(number) for number in root.attrib["viewBox"].split()[2:])
     group = root.find(_tag("g"))
     assert group is not None  # noqa: S101 - Graphviz always writes one
@@ -117,7 +117,7 @@ def _translation(transform: str) -> str:
 
 
 def _clean(group: ET.Element) -> None:
-    """Drop what Graphviz says twice: classes, titles that repeat ids, anchors that lead nowhere, fonts."""
+    """Remove what is superfluous in Graphviz' output: repeated classes, titles that repeat ids, anchors without a target, fonts."""
     classes = group.get("class", "").split()
     if classes:
         group.set("class", " ".join(dict.fromkeys(classes)))
@@ -150,7 +150,7 @@ def _dress(group: ET.Element, node: PictureNode) -> None:
     group.insert(0, title)
     for number, (text, line) in enumerate(zip(group.iter(_tag("text")), lines, strict=False)):
         # Graphviz guesses the width of a glyph it has no metrics for, and leaves the lines off centre.
-        # Nor are leading spaces kept everywhere (an SVG inside HTML): the indent is a place, not characters.
+        # Leading spaces are not kept everywhere (an SVG inside HTML), so the indent is made by the position.
         words = line.lstrip(" ")
         text.text, text.attrib["x"] = words, f"{left + (len(line) - len(words)) * LETTER:.2f}"
         if style.bold:

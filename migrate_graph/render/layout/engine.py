@@ -14,7 +14,7 @@ from migrate_graph.render import Renderer
 TIME_LIMIT = 30
 """Seconds of processor time for one layout: dot can take minutes on an unlucky graph."""
 _PATIENCE = 20
-"""How many times the limit a layout may take by the clock: a child that does nothing is not waited for for ever."""
+"""How many times the limit a layout may take by the clock: a child process may hang without using processor time."""
 
 
 class LayoutTimeout(Exception):  # noqa: N818 - names what happened; caught by whoever can draw less

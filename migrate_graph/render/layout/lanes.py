@@ -1,4 +1,4 @@
-"""Where migrations and views stand when each has a line of its own: in which lane, and what it waits for above or below it."""
+"""Places migrations and views in lanes, a row for each: its column, and what it waits for above or below it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ class Join(Struct, frozen=True):
     """A lane that leads to a row from the side.
 
     Attributes:
-        giver: the column it comes from.
-        ends: nothing below waits for it.
-        started: another lane has reached the row's column already.
-        held: which columns hold a lane while it joins.
+        giver: the column that the lane comes from.
+        ends: whether the lane ends here: no row below waits for it.
+        started: whether another lane has reached the row's column already.
+        held: for each column, whether it holds a lane while this one joins.
     """
 
     giver: int
@@ -32,7 +32,7 @@ class Place(Struct, frozen=True):
     Attributes:
         column: of the node.
         joins: the lanes that lead to it from the side, from left to right.
-        held: which columns hold a lane or the node itself.
+        held: for each column, whether it holds a lane or the node itself.
     """
 
     column: int
@@ -41,7 +41,7 @@ class Place(Struct, frozen=True):
 
 
 def parents_of(rows: Sequence[PictureNode], edges: Iterable[PictureEdge]) -> dict[str, list[str]]:
-    """Return what each row waits for among the rows above it, in their order."""
+    """Return, for each row, the rows above it that it waits for, in their order."""
     places = {node.key: place for place, node in enumerate(rows)}
     parents: dict[str, list[str]] = {node.key: [] for node in rows}
     for edge in sorted(edges, key=lambda edge: places.get(edge.before, -1)):
@@ -51,7 +51,7 @@ def parents_of(rows: Sequence[PictureNode], edges: Iterable[PictureEdge]) -> dic
 
 
 def backwards_of(rows: Sequence[PictureNode], edges: Iterable[PictureEdge]) -> dict[str, list[str]]:
-    """Return the names of what a row waits for that stands below it, or is itself: no lane leads upwards."""
+    """Return, for each row, the names of rows that it waits for but that stand below it, or are itself: no lane leads upwards."""
     places = {node.key: place for place, node in enumerate(rows)}
     found: dict[str, list[str]] = {node.key: [] for node in rows}
     for edge in edges:
@@ -72,13 +72,13 @@ def places_of(rows: Sequence[PictureNode], parents: Mapping[str, Sequence[str]],
 
 
 class _Lanes(Struct):
-    """The columns of the drawing: each holds the key of a node that a later line waits for, or nothing."""
+    """The columns of the drawing: each holds the key of a node that a later row waits for, or nothing."""
 
     parents: Mapping[str, Sequence[str]]
     wanted: dict[str, int]
     held: list[str | None] = field(default_factory=list)
     just_ended: int = -1
-    """The column that ended on the line above: not used on the next one, so that two strangers never look like a chain."""
+    """The column whose lane ended in the row above. The next row does not use it: two unrelated nodes would look like a chain."""
 
     @classmethod
     def of(cls, parents: Mapping[str, Sequence[str]]) -> _Lanes:
@@ -89,7 +89,7 @@ class _Lanes(Struct):
         return cls(parents, wanted)
 
     def place(self, key: str) -> Place:
-        """Return where the next node stands, and give its lane to what waits for it."""
+        """Return where the next node stands, and keep its column for the rows that wait for it."""
         parents = self.parents[key]
         for parent in parents:
             self.wanted[parent] -= 1

@@ -1,4 +1,4 @@
-"""Choose how a picture is laid out: boxes along the direction of time that fits a screen better, or rows for what is long or large."""
+"""Choose how a picture is laid out: boxes in the direction that fits a screen better, or rows for what is long or large."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from migrate_graph.render.picture import Picture
 from migrate_graph.render.style import EDGES
 
 _MOST_BOXES = 150
-"""No layout of more boxes has letters that can be read on a page."""
+"""With more boxes than this, no layout has letters that can be read on a page."""
 _LONGEST_CHAIN = 8
-"""Boxes one behind the other that still look like a picture."""
+"""So many boxes one behind the other still look like a picture."""
 _MOSTLY = 0.6
-"""Of the boxes, one behind the other: more are a chain."""
+"""If a larger part of the boxes than this stands one behind the other, the picture is a chain."""
 _SCREEN = (1080.0, 620.0)
 """Points of a laptop's screen, less the window's frame and the picture's head."""
 _BETTER = 1.15
-"""How much larger the letters must become on a screen before time runs the unusual way."""
+"""How many times larger the letters must become on a screen before the unusual direction is chosen."""
 
 
 def runs_left_to_right(picture: Picture) -> bool:
-    """Return whether time should run left to right: the way the question wants it, unless the other fits a screen better.
+    """Return whether time should run left to right: as usual for the question, unless the other direction fits a screen better.
 
-    A chain keeps the way of its question; so does a picture with cycles, of which nothing is known before it is laid out.
+    A picture that is drawn as rows keeps the usual direction; so does one with cycles, whose size is not known before it is laid out.
     """
     ranks = _ranks(picture)
     usual, other = picture.left_to_right, replace(picture, left_to_right=not picture.left_to_right)
@@ -51,7 +51,7 @@ def _scale(picture: Picture, ranks: Mapping[str, int]) -> float:
 
 
 def _breadth(picture: Picture, ranks: Mapping[str, int]) -> int:
-    """Return how many boxes stand side by side where it is broadest; frames stand beside each other over their whole length."""
+    """Return how many boxes stand side by side at the broadest place; frames count with their own broadest place, and add up."""
     frames = {key: number for number, cluster in enumerate(picture.clusters) for key in cluster.keys}
     broadest: Counter[int] = Counter()
     for (frame, _), count in Counter((frames.get(key, -1), rank) for key, rank in ranks.items()).items():
@@ -60,7 +60,7 @@ def _breadth(picture: Picture, ranks: Mapping[str, int]) -> int:
 
 
 def wants_rows(picture: Picture) -> bool:
-    """Whether boxes would not help, so that nobody need lay them out: very many, or one behind the other."""
+    """Whether rows are better than boxes: there are very many boxes, or most stand one behind the other."""
     if len(picture.nodes) > _MOST_BOXES:
         return True
     length = len(set(_ranks(picture).values()))
@@ -68,7 +68,7 @@ def wants_rows(picture: Picture) -> bool:
 
 
 def _ranks(picture: Picture) -> dict[str, int]:
-    """Return the rank of every node as Graphviz will: one more than the highest of those before it."""
+    """Return the rank of every node as Graphviz computes it, one more than the highest rank before it; empty if there is a cycle."""
     arrows: nx.DiGraph[str] = nx.DiGraph()
     arrows.add_nodes_from(node.key for node in picture.nodes)
     arrows.add_edges_from((edge.before, edge.after) for edge in picture.edges if EDGES[edge.kind].weight)

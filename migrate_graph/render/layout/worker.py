@@ -1,6 +1,6 @@
-"""Lay out DOT from standard input, the drawing to standard output: a process of its own, so that it can be stopped.
+"""Reads DOT from standard input, lays it out, and writes the drawing to standard output: a process that can be stopped.
 
-It runs as a file, not as a module, and imports nothing of ours: starting it costs only what Graphviz costs. Its arguments
+It runs as a file, not as a module, and imports nothing of this package, so that it starts fast. Its arguments
 are the seconds of processor time that it may take, the output format, and the path of a `dot` program or nothing for the
 embedded Graphviz.
 """
@@ -21,7 +21,7 @@ _WINCH = "WASMTIME_STRATEGY_WINCH"
 resource: Any
 try:
     import resource
-except ImportError:  # not a POSIX system: nothing limits the layout there but whoever waits for it
+except ImportError:  # not a POSIX system: there only the time limit of the waiting process counts
     resource = None
 
 
@@ -50,7 +50,7 @@ def _embedded(wanted: str) -> int:
         return 3
     source = sys.stdin.buffer.read().decode()
     reason = ""
-    # Each compiler makes code that needs another part of the stack, and the quick one is new: what fails there is tried once more.
+    # The two compilers make code that needs different amounts of stack, and the quick one is new: what fails there is tried again.
     for quickly in (True, False) if len(source) < _SMALL else (False,):
         try:
             drawing = _drawn(wasmtime, source, wanted, quickly=quickly)
