@@ -1,1 +1,1 @@
-"""Managed views: taken down and brought up without losing anything, compared, adopted."""
+"""Managed views: dropped and created again without losing anything, compared, adopted."""

@@ -1,4 +1,4 @@
-"""Writes view managers for the views that a PostgreSQL database has already."""
+"""Writes view managers for existing views of a PostgreSQL database."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from migrate_graph.quoting import quote_identifier
 if TYPE_CHECKING:
     from migrate_graph.database.postgres.catalog import PostgresCatalog
 
-# What belongs to one installation, not to the view; whatever of it is in the database survives every rebuild anyway.
+# Properties of one installation, not of the view itself: they are not written into the manager. A rebuild keeps them as they are.
 _OF_THE_INSTALLATION = {
     "access method",
     "tablespace",
@@ -37,9 +37,9 @@ class AdoptableView(Struct, frozen=True):
     """A view that no manager owns yet.
 
     Attributes:
-        relation: everything about it.
-        uses: identities of the views it reads itself, or writes to by a rule, managed or not, in order of creation.
-        fills_as: the role that a materialized view is filled as, where that is not the role of this session.
+        relation: the view with all its properties.
+        uses: identities of the views that it reads directly, or writes to by a rule, managed or not, in order of creation.
+        fills_as: the role that fills a materialized view; empty where that is the role of this session.
     """
 
     relation: Relation
@@ -48,11 +48,11 @@ class AdoptableView(Struct, frozen=True):
 
 
 class Adoptable(Struct, frozen=True):
-    """What can be adopted, and what cannot.
+    """The views that can be adopted, and those that cannot.
 
     Attributes:
-        views: dependencies first.
-        left_out: why not, by identity.
+        views: views that can be adopted, dependencies first.
+        left_out: why a view cannot be adopted, by its identity.
     """
 
     views: tuple[AdoptableView, ...] = ()
@@ -63,9 +63,9 @@ class Adopted(Struct, frozen=True):
     """A file that declares managers.
 
     Attributes:
-        text: of the file.
-        classes: declared in it.
-        left_out: sentences about what is not in it.
+        text: text of the file.
+        classes: names of the classes in it.
+        left_out: sentences about the views that are not in it.
     """
 
     text: str
@@ -74,12 +74,12 @@ class Adopted(Struct, frozen=True):
 
 
 class ManagerName(Struct, frozen=True):
-    """Where a manager that exists already can be imported from.
+    """Where a declared manager can be imported from.
 
     Attributes:
-        module: as an import statement needs it (`billing.views`).
-        name: of the class.
-        kind: the class itself, whose text tells which views are its own; None when that does not matter.
+        module: the module, as an import statement needs it (`billing.views`).
+        name: name of the class.
+        kind: the class itself, whose text tells which views it makes; None when that does not matter.
     """
 
     module: str
@@ -90,12 +90,12 @@ class ManagerName(Struct, frozen=True):
 def owners(
     catalog: PostgresCatalog, rows: Mapping[str, LedgerRow], managers: Mapping[str, ManagerName]
 ) -> dict[str, ManagerName]:
-    """Find out which views have a manager: the view ledger knows of those that ran here, of the others their text tells.
+    """Find which views have a manager: the view ledger knows the managers that ran here, and the text of the others names their views.
 
     Args:
-        catalog: of the database.
-        rows: of the view ledger, by manager.
-        managers: the declared ones by name; of two versions of a view the later one here counts.
+        catalog: catalog of the database.
+        rows: rows of the view ledger, by manager.
+        managers: the declared managers by name; of two versions of a view the later one in this mapping counts.
 
     Returns:
         The managers by identity of their views.
@@ -108,10 +108,10 @@ def owners(
     owned: dict[str, ManagerName] = {}
     for name, kind in sorted(
         new.items(), key=lambda item: bool(written[item[0]])
-    ):  # what is certain overrules a mention
+    ):  # managers that name their views come last, and overrule those that only mention a name
         if written[name]:
             own = [views[there[each]] for each in written[name] if each in there and there[each] in views]
-        else:  # its SQL is put together, so a mention must do
+        else:  # its SQL is built at run time, so every view whose name it mentions counts
             own = [each for each in views.values() if speaks_of(kind, each.name)]
         owned |= dict.fromkeys((each.identity for each in own), managers[name])
     known = [row for row in rows.values() if row.manager in managers]
@@ -121,15 +121,15 @@ def owners(
 def describe_unmanaged(catalog: PostgresCatalog, managed: Collection[str], *, names: Collection[str] = ()) -> Adoptable:
     """Find the views that no manager owns, dependencies first.
 
-    Views of extensions and of a session (temporary ones) do not count.
+    Views of extensions and temporary views do not count.
 
     Args:
-        catalog: of the database.
+        catalog: catalog of the database.
         managed: identities of relations that managers own.
         names: only these, by bare name or identity; all when empty.
 
     Raises:
-        UsageError: a name is no unmanaged view.
+        UsageError: a name is not that of an unmanaged view.
     """
     views = catalog.every_view()
     reads: dict[str, list[str]] = {each.identity: [] for each in views.values()}
@@ -144,7 +144,7 @@ def describe_unmanaged(catalog: PostgresCatalog, managed: Collection[str], *, na
     left_out = {**_in_circles({identity: reads[identity] for identity in free}), **_not_text(free.values())}
     wanted = [identity for identity in _wanted(free, names) if identity not in left_out]
     place = {identity: position for position, identity in enumerate(reads)}
-    # Readers come after what they read; where that leaves a choice, in the order of creation.
+    # Views come after the views that they read, else in the order of creation.
     sorter = TopologicalSorter({each: [read for read in reads[each] if read not in left_out] for each in wanted})
     role = catalog.role()
     return Adoptable(
@@ -177,7 +177,7 @@ def _in_circles(reads: Mapping[str, Sequence[str]]) -> dict[str, str]:
 
 
 def _not_text(relations: Iterable[Relation]) -> dict[str, str]:
-    """Find what a Python file cannot say: bytes of an SQL_ASCII database that are no UTF-8."""
+    """Find the relations that cannot be written into a Python file: an SQL_ASCII database can hold bytes that are not valid UTF-8."""
     return {
         each.identity: "its definition holds bytes that are no text in UTF-8: write its manager by hand"
         for each in relations
@@ -186,7 +186,7 @@ def _not_text(relations: Iterable[Relation]) -> dict[str, str]:
 
 
 def _fills_as(relation: Relation, role: str) -> str:
-    """Return whose functions a materialized view calls: when it is filled, they run as that role and not as the deploying one."""
+    """Return the role that must fill a materialized view: functions that it calls must run as its owner, not as the deploying role."""
     is_filled = relation.kind == "MATERIALIZED VIEW" and not relation.is_empty
     return relation.owner if is_filled and relation.owner != role else ""
 
@@ -213,9 +213,9 @@ def write_managers(
     """Write a Python file that declares a manager for each of these views.
 
     Args:
-        views: dependencies first.
+        views: the views, dependencies first.
         managed: the managers of relations that have one, by identity.
-        taken: names of classes that must not be declared again.
+        taken: names that the new classes must not have.
 
     Returns:
         The text of the file, and the names of the classes in it.
@@ -262,7 +262,7 @@ def _class(name: str, view: AdoptableView, uses: list[str]) -> str:
         more.append(f"ALTER {relation.kind} {relation.identity} OWNER TO {_spelled(view.fills_as)}")
     said: dict[str, dict[str, str]] = {}
     for item in relation.items:
-        # What is no text cannot stand in a file; it survives every rebuild anyway.
+        # Text that is not valid UTF-8 cannot be written into the file; a rebuild restores it from the database.
         if item.aspect in _OF_THE_INSTALLATION or not is_text(item.sql):
             continue
         value = _as_data(item, relation)
@@ -288,7 +288,7 @@ _WORDS = {"option": "options", "index": "indexes"}
 
 
 def _as_data(item: Item, relation: Relation) -> str | None:
-    """Return what an item says as a declaration has it; None where only a statement can say it."""
+    """Return the value of an item for an attribute of the class; None where only a statement in `up()` can set it."""
     sql, identity = item.sql, relation.identity
     if item.aspect == "comment":
         return _unquoted(sql.removeprefix(f"{identity} IS "))
@@ -303,7 +303,7 @@ _LITERAL = re.compile(r"\s*(?P<escaped>E?)'(?P<text>(?:[^']|'')*)'")
 
 
 def _unquoted(literal: str) -> str | None:
-    """Return the text that the server has quoted with `%L`; None where it is something else."""
+    """Return the text of a literal that the server has quoted with `format('%L')`; None where it is no such literal."""
     found = _LITERAL.fullmatch(literal)
     if found is None:
         return None
@@ -318,13 +318,13 @@ def _mapping(values: Mapping[str, str]) -> str:
 
 
 def _lines(text: str) -> str:
-    """Write a text of several lines between triple quotes, one of a single line as it is."""
+    """Write a text of several lines, or a long one, between triple quotes; else as a short string."""
     line = _text(text.strip())
     return line if "\n" not in text and len(line) <= 76 else f'"""\n{_escaped(text)}\n    """'
 
 
 def _query(relation: Relation) -> str:
-    """Return what stands behind AS, with the line breaks of the server."""
+    """Return the query behind AS, with the line breaks of the server."""
     return relation.definition.removeprefix(f"CREATE {relation.kind} {relation.identity} AS ").rstrip()
 
 
@@ -346,17 +346,17 @@ def _statement(sql: str) -> str:
 
 
 def _text(text: str) -> str:
-    """Write a text of one line as Python does."""
+    """Write a text as a Python string of one line."""
     return '"' + _shown(text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")) + '"'
 
 
 def _escaped(text: str) -> str:
-    """Write a text so that it means itself between triple quotes, when something else stands before the last ones."""
+    """Escape a text for a place between triple quotes; other text must stand between it and the closing quotes."""
     return _shown(text.replace("\\", "\\\\").replace('"""', '\\"\\"\\"'))
 
 
 def _shown(text: str) -> str:
-    """Return a text for a file with control and bidi characters escaped, so that the file shows what it says."""
+    """Return a text with control and bidi characters escaped, so that they are visible in the file."""
     return "".join(
         each if each == "\n" or each.isprintable() else each.encode("unicode_escape").decode() for each in text
     )

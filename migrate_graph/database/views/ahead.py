@@ -1,4 +1,4 @@
-"""Looks, before a view is built beside another, whether it can take the place of that."""
+"""Looks, before a view is built beside the old one, whether it can replace it."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from migrate_graph.database.views.claims import Claims, name_of
 
 
 class Ahead(Struct):
-    """What there is to see.
+    """What was found before anything is built.
 
     Attributes:
-        wanted: names of the managers whose views are to be built.
-        reasons: for each of those that cannot be, why; empty where there is nothing yet.
-        lost: what depends on the views of the block, and belongs to none of its managers.
+        wanted: names of the managers whose views are to be built beside the old ones.
+        reasons: why a view cannot be built, by its manager; an empty text where there is no old view.
+        lost: objects that depend on the views of the block and belong to none of its managers.
     """
 
     wanted: Collection[str]
@@ -36,7 +36,7 @@ class Ahead(Struct):
 def look_ahead(
     catalog: ViewCatalog, ledger: ViewLedger, beside: Beside, block: Block, wanted: Collection[str]
 ) -> Ahead:
-    """Return what can be seen before anything is built; no lock is kept, and where nothing can be seen it is found out later."""
+    """Look before anything is built, and keep no lock. Where too little can be read, nothing is reported, and building finds it out."""
     ahead = Ahead(wanted)
     try:
         with taken_back(catalog):
@@ -59,7 +59,7 @@ def _look(ahead: Ahead, catalog: ViewCatalog, ledger: ViewLedger, beside: Beside
 
 
 def _unowned(seen: Observation, claims: Claims) -> list[Relation]:
-    """Return what depends on the views of a block, is no part of one, and belongs to none of its managers."""
+    """Return the objects that depend on the views of a block, are no part of one, and belong to none of its managers."""
     things = {
         key: seen.relations.get(key) or each.thing
         for key, each in seen.reached.items()

@@ -1,4 +1,4 @@
-"""Builds a materialized view beside the one that it takes the place of, so that the other can be read meanwhile."""
+"""Builds a new materialized view beside the old one that it replaces, so that the old one can be read meanwhile."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from migrate_graph.errors import ViewError
 from migrate_graph.quoting import quote_identifier
 
 PREFIX = "migrate_graph_swap_"
-"""How the name of a view begins that is not yet in its place; 51 bytes are the whole name, and up to 63 those of its indexes."""
+"""The temporary name of a new view begins with this. The whole name has 51 bytes; the names of its indexes have up to 63."""
 
 
 class NotBeside(Exception):  # noqa: N818 - names what happened
-    """A view cannot be built beside another: it comes up when that is gone.
+    """A view cannot be built beside the old one; it is created after the old one is dropped.
 
     Args:
-        why: says why, where there is something that it takes the place of.
+        why: the reason; empty where there is no old view.
     """
 
     def __init__(self, why: str = "") -> None:
@@ -33,70 +33,70 @@ class NotBeside(Exception):  # noqa: N818 - names what happened
 
 
 class Plan(Protocol):
-    """What a manager says of its view."""
+    """How a manager builds its view."""
 
     @property
     def name(self) -> str:
-        """The name that it has in the end, as SQL writes it."""
+        """The final name of the view, as SQL writes it."""
 
     @property
     def indexes(self) -> Collection[str]:
-        """Names of its indexes."""
+        """Final names of its indexes."""
 
     @property
     def says(self) -> Sequence[str]:
-        """What `up()` sends."""
+        """The statements that `up()` sends."""
 
     def create(self, name: str, indexes: Mapping[str, str]) -> None:
-        """Create it under another name, with its rows."""
+        """Create the view with its rows under a temporary name; `indexes` are temporary names by final names."""
 
 
 class Builder(Protocol):
-    """What one kind of database does for it."""
+    """The statements of one kind of database for building beside."""
 
     def same_names(self, names: Collection[str]) -> dict[str, str]:
-        """Return names as the server cuts them, by the names themselves."""
+        """Return, by name, each name as the server shortens it."""
 
     def furnish(self, old: Relation, new: Relation, declared: Collection[str], name_for: Callable[[str], str]) -> None:
-        """Add to a new view what takes long of what an old one has: its indexes and its statistics, as its owner.
+        """Give a new view the indexes and the statistics of the old one, as its owner: these take long.
 
         Args:
-            old: the view that goes.
-            new: the one that takes its place.
-            declared: names of the indexes that the new one has.
-            name_for: gives an index the name that it is created with.
+            old: the view that is replaced.
+            new: the view that replaces it.
+            declared: names of the indexes that the new view has already.
+            name_for: returns the temporary name of an index.
 
         Raises:
-            ViewError: something cannot be restored.
+            ViewError: an index or statistics cannot be restored.
         """
 
     def take_name(self, identity: str, name: str, indexes: Mapping[str, str]) -> None:
-        """Rename a view and its indexes as they are to be called.
+        """Give a view and its indexes their final names.
 
         Args:
-            identity: of the view meanwhile.
-            name: as SQL writes it.
-            indexes: names of its indexes meanwhile, by those that they are to have.
+            identity: temporary identity of the view.
+            name: final name of the view, as SQL writes it.
+            indexes: temporary names of its indexes, by their final names.
         """
 
     def drop(self, name: str) -> None:
-        """Drop a view that has not come to its place, where it is there."""
+        """Drop a view that still has its temporary name, if it exists."""
 
     def clear(self, names: Collection[str]) -> None:
-        """Drop them durably, after somebody's COMMIT and an error."""
+        """Drop views that still have their temporary names, and commit; called when a manager's COMMIT was followed by an error."""
 
 
 class Built(Struct):
-    """A view that waits for its place.
+    """A view that was built beside the old one and still has its temporary name.
 
     Attributes:
-        manager: its name.
-        plan: what the manager says of it.
-        meanwhile: its name until then, as SQL writes it.
-        builder: that has built it.
-        key: of the view.
-        identity: its full name until then.
-        indexes: names of its indexes until then, by those that they are to have.
+        manager: name of its manager.
+        plan: how the manager builds it.
+        meanwhile: its temporary name, as SQL writes it.
+        builder: the builder that has built it.
+        key: key of the view.
+        identity: its temporary name with its schema.
+        indexes: temporary names of its indexes, by their final names.
     """
 
     manager: str
@@ -108,28 +108,28 @@ class Built(Struct):
     indexes: dict[str, str] = field(default_factory=dict)
 
     def put_in_place(self) -> None:
-        """Rename it: the other view is gone."""
+        """Give it its final name; the old view must be gone."""
         self.builder.take_name(self.identity, self.plan.name, self.indexes)
 
     def name_for(self, index: str) -> str:
-        """Return the name of an index until then."""
+        """Return the temporary name of an index."""
         return self.indexes.setdefault(index, f"{parted(self.meanwhile)[1]}_{len(self.indexes)}")
 
     def in_its_names(self, text: str) -> str:
-        """Return what is said of it with the names that it and its indexes are to have."""
+        """Return a message with the final names of the view and its indexes in place of the temporary ones."""
         names = {meanwhile: index for index, meanwhile in self.indexes.items()}
         names[parted(self.meanwhile)[1]] = bare(parted(self.plan.name)[1])
-        for meanwhile in sorted(names, key=len, reverse=True):  # each begins as the view is called
+        for meanwhile in sorted(names, key=len, reverse=True):  # the names of indexes begin with the view's
             text = text.replace(meanwhile, names[meanwhile])
         return text
 
 
 class Beside:
-    """Builds views beside those that they take the place of, in an open transaction.
+    """Builds views beside the old ones that they replace, in an open transaction.
 
     Args:
-        catalog: on the connection that does it.
-        builder: on the same.
+        catalog: the catalog, on the connection that builds.
+        builder: the builder, on the same connection.
     """
 
     def __init__(self, catalog: ViewCatalog, builder: Builder) -> None:
@@ -140,17 +140,17 @@ class Beside:
         """Build the view of a manager.
 
         Args:
-            manager: of a view that is declared by its query.
-            call: runs what the manager sends.
+            manager: a `SqlView`, which declares its view by a query.
+            call: runs a function of the manager that sends statements.
 
         Raises:
-            NotBeside: there is no view whose place it could take.
-            ViewError: something of the old one cannot be restored.
-            Exception: its query or an index of it fails; told with the names that they are to have.
+            NotBeside: the view cannot be built beside an old one.
+            ViewError: a property of the old view cannot be restored.
+            Exception: its query or one of its indexes fails; the message has the final names.
         """
         plan, old = self.look(manager)
         built = Built(name_of(manager), plan, meanwhile_of(plan.name, old.identity), self._builder)
-        self._builder.drop(built.meanwhile)  # a COMMIT of somebody else's may have left one
+        self._builder.drop(built.meanwhile)  # an earlier run may have left one behind a COMMIT
         try:
             self._fill(built, old, call)
         except ViewError as error:
@@ -161,10 +161,10 @@ class Beside:
         return built
 
     def look(self, manager: Manager) -> tuple[Plan, Relation]:
-        """Return what a manager says of its view, and the one that is there.
+        """Return how a manager builds its view, and the old view.
 
         Raises:
-            NotBeside: there is no view whose place it could take.
+            NotBeside: there is no old view, or it is no filled materialized view.
         """
         plan: Plan = manager.beside()  # type: ignore[attr-defined] # of a SqlView
         old = self._described(self._as_cut(plan.name))
@@ -186,11 +186,11 @@ class Beside:
         self._builder.furnish(old, new[1], [*built.indexes], built.name_for)
 
     def clear(self, some: Iterable[Built]) -> None:
-        """Drop what somebody's COMMIT has made durable before it was in its place."""
+        """Drop views that still have their temporary names, and were committed by a COMMIT of a manager."""
         self._builder.clear([built.meanwhile for built in some])
 
     def _as_cut(self, name: str) -> str:
-        """Return a name as the server cuts it."""
+        """Return a name as the server shortens it."""
         schema, relation = map(bare, parted(name))
         cut = self._builder.same_names([schema, relation])
         return ".".join(quote_identifier(cut[each]) for each in (schema, relation) if each)
@@ -204,11 +204,11 @@ class Beside:
 
 
 def meanwhile_of(name: str, identity: str) -> str:
-    """Return the name of a view until it is in its place: always the same, and nobody else's.
+    """Return the temporary name of a view: always the same one, and no other view has it.
 
     Args:
-        name: that it is to have, as SQL writes it.
-        identity: the same with its schema.
+        name: the final name, as SQL writes it.
+        identity: the final name with its schema.
     """
     schema = parted(name)[0]
     meanwhile = PREFIX + hashlib.sha256(identity.encode("utf-8", "surrogateescape")).hexdigest()[:32]

@@ -1,4 +1,4 @@
-"""One open block of views: what is in it, whose is what went, and what the view ledger is told of that."""
+"""One open block of views: its state, which manager owns each object that was dropped, and the rows of the view ledger for it."""
 
 from __future__ import annotations
 
@@ -20,10 +20,19 @@ class Block(Struct):
     """One open `with V(db)`: what this block itself took down and brings up.
 
     Attributes:
-        deferred: names of the managers whose materialized views come up without their rows, to be filled after the commit.
-        beside: names of the managers whose materialized views are built before the old ones go.
-        instead: nothing has gone yet, since something is to be built before; opens the block as if nothing were. None: it is open.
-        built: what waits for its place.
+        down: managers that went down, dependents first.
+        up: managers that come up, dependencies first.
+        migration: name of the running migration; empty outside of one.
+        observer: gets an event for each view that goes down or comes up.
+        texts: fingerprints of the managers' texts, by name.
+        used: returns the living managers that those in `up` use, dependencies first.
+        deferred: names of the managers whose materialized views are created without rows, and filled after the commit.
+        beside: names of the managers whose materialized views are built before the old ones are dropped.
+        instead: set while the block waits, with nothing dropped, so that views can be built beside the old ones; opens the block
+            in the usual way. None: the block is open.
+        built: the views that were built beside the old ones, by manager.
+        before: what was read before anything was dropped.
+        place: the search_path (PostgreSQL) at that time.
     """
 
     down: list[Manager]
@@ -41,17 +50,17 @@ class Block(Struct):
 
     @property
     def names(self) -> list[str]:
-        """Names of its managers."""
+        """Names of the block's managers."""
         return list(dict.fromkeys(name_of(manager) for manager in [*self.down, *self.up]))
 
 
 class Gone(Struct):
-    """What went in one pass, sorted by whose it is.
+    """What was dropped in one pass, sorted by owner.
 
     Attributes:
-        captured: what is a manager's, by its name, in order of creation.
-        lost: what is nobody's.
-        unread: what must be read before it goes: the pass is undone.
+        captured: objects of managers, by the manager's name, in order of creation.
+        lost: objects of no manager.
+        unread: objects that were not read before they were dropped: the pass must be undone.
     """
 
     captured: dict[str, list[Relation]] = field(default_factory=dict)
@@ -60,13 +69,13 @@ class Gone(Struct):
 
 
 def sort_gone(steps: Mapping[Key, str], before: Observation, claims: Claims, *, ignored: bool) -> Gone:
-    """Find out whose everything is that went.
+    """Find the owner of every object that was dropped.
 
     Args:
-        steps: what went, with the manager whose `down()` it went in, where that is known.
-        before: what was there.
-        claims: of the managers of the block.
-        ignored: what was not there before came and went, and is nobody's loss.
+        steps: the dropped objects, each with the manager whose `down()` dropped it; empty where that is not known.
+        before: what was read before.
+        claims: what the managers of the block make and drop.
+        ignored: an object that was not read before is ignored: `down()` itself has made it.
     """
     gone = Gone()
     lost: dict[Key, Relation] = {}
@@ -91,26 +100,26 @@ def sort_gone(steps: Mapping[Key, str], before: Observation, claims: Claims, *, 
         if not owner and not suspect and not steps[key]:
             gone.unread.add(
                 key
-            )  # nobody announced it: the next pass looks in whose down() it goes, and whether by itself
+            )  # no manager names it: the next pass looks which down() drops it, and whether it is dropped with another object
         elif not owner and not suspect:
             lost[key] = thing
         elif thing.is_view and key not in before.relations:
             gone.unread.add(key)
         else:
             gone.captured.setdefault(owner or suspect, []).append(thing if owner else replace(thing, certain=False))
-    # Of what goes with an extension, that is told.
+    # Of an extension and its members only the extension is reported.
     gone.lost += [thing for key, thing in lost.items() if key not in reached or reached[key].extension not in lost]
     return gone
 
 
 def _unit(key: Key, reached: Mapping[Key, Reached], gone: Collection[Key]) -> Key:
-    """Return what can only go as a whole: an extension with its members."""
+    """Return the extension that an object belongs to, if that was dropped as well; else the object itself."""
     extension = reached[key].extension if key in reached else None
     return extension if extension is not None and extension in gone else key
 
 
 def _went_together(one: Key, reason: Key, steps: Mapping[Key, str]) -> bool:
-    """Return whether something may have gone because what it depends on went: both in one `down()`, or nobody knows in which."""
+    """Return whether an object may have been dropped with one that it depends on: by the same `down()`, or it is not known by which."""
     return one != reason and reason in steps and (not steps.get(one) or steps[one] == steps[reason])
 
 
@@ -123,13 +132,14 @@ def rows_down(
 ) -> Iterator[LedgerRow]:
     """Yield the rows of a block that is down.
 
-    What waits to be filled is stored as if it were: it was not meant to be empty, and how it comes up decides whether it waits again.
+    A materialized view that still needs a refresh is stored as a filled one: it was not meant to be empty, and whether it needs a
+    refresh again is decided when it comes up.
     """
     for name in block.names:
         unfilled = rows[name].unfilled if name in rows else ()
         relations = [filled(each) if each.identity in unfilled else each for each in captured.get(name, ())]
         identities = {relation.identity for relation in relations}
-        # A view that was down already (its last migration died) is not captured again: its earlier capture stays.
+        # A view that was already down (its last migration was killed) cannot be read again: what was stored of it stays.
         earlier = rows[name].relations if name in rows and rows[name].state is ViewState.DOWN else ()
         kept = [relation for relation in earlier if relation.identity not in identities]
         text = rows[name].text if name in rows else ""
@@ -137,27 +147,30 @@ def rows_down(
 
 
 def filled(relation: Relation) -> Relation:
-    """Return a materialized view as if it had its rows."""
+    """Return a materialized view without the item that says it has no rows."""
     return replace(relation, items=tuple(item for item in relation.items if item.aspect != NOT_POPULATED))
 
 
 def is_of_nobody(manager: str) -> bool:
-    """Return whether a row of the view ledger is of a view that has no manager, and is called as the view is: no class has a dot in its name."""
+    """Return whether a row of the view ledger is that of a view without a manager.
+
+    Such a row has the name of the view with its schema, and the name of a class has no dot.
+    """
     return "." in manager
 
 
 def outline(relation: Relation) -> Relation:
-    """Leave out what only a restore needs."""
+    """Return a relation without what only restoring it needs."""
     definition = relation.definition if relation.is_view else ""
     return replace(relation, definition=definition, items=(), grants=(), columns=())
 
 
 class StillRead(ViewError):  # noqa: N818 - names what happened
-    """Something that no manager of the block has made depends on what goes down; all of it is up again."""
+    """An object that no manager of the block owns depends on the views of the block; all of them are up again."""
 
 
 def losses_error(block: Block, losses: Mapping[str, str]) -> StillRead:
-    """Return the refusal that names what would be lost, with the manager of each where there is one."""
+    """Return the error that names what would be lost, with the manager of each where there is one."""
     names = ", ".join(map(name_of, block.down or block.up))
     what = "; ".join(
         f"{description} (managed by {owner})" if owner else description for description, owner in losses.items()
@@ -178,7 +191,7 @@ def losses_error(block: Block, losses: Mapping[str, str]) -> StillRead:
 
 
 def committed_error(method: str, names: Iterable[str]) -> ViewError:
-    """Return the refusal of an `up()` or `down()` with a COMMIT in it."""
+    """Return the error of an `up()` or `down()` with a COMMIT in it."""
     return ViewError(
         f"{method}() of {', '.join(dict.fromkeys(names)) or 'a view manager'} commits by itself",
         hint=f"no COMMIT in {method}(): the drop and its record must be one transaction",

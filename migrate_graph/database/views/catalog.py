@@ -14,14 +14,14 @@ from migrate_graph.database.views.manager_text import ManagerText
 from migrate_graph.errors import ViewError
 
 Key: TypeAlias = "tuple[int, int, int] | str"
-"""What tells an object from one that later takes its name: its address in PostgreSQL's catalogs; SQLite has only the name."""
+"""Identifies an object: in PostgreSQL its address in the catalogs, which a later object of the same name does not have; in SQLite the name."""
 
 
 class Manager(Protocol):
-    """What is needed of an instance of a `ViewMigrationManager`; the name of its class is the manager's name.
+    """An instance of a `ViewMigrationManager`, as far as it is used here; the name of its class is the manager's name.
 
     Attributes:
-        deferred: its materialized view is created without its rows; set before each `up()`.
+        deferred: the materialized view is created without rows; set before each `up()`.
     """
 
     deferred: bool
@@ -34,14 +34,14 @@ class Manager(Protocol):
 
 
 class Concern(Struct, frozen=True):
-    """What a block concerns, as far as it is known before it begins.
+    """The objects that a block will drop, as far as they are known before it begins.
 
     Attributes:
         views: names of views, as SQL writes them.
         functions: bare names of functions.
         parts: names of policies, rules and triggers.
-        tables: bare names of the tables that those belong to.
-        keys: what went without being expected.
+        tables: bare names of the tables that the policies, rules and triggers belong to.
+        keys: objects that an earlier pass has dropped unexpectedly.
     """
 
     views: frozenset[str] = frozenset()
@@ -51,19 +51,19 @@ class Concern(Struct, frozen=True):
     keys: frozenset[Key] = frozenset()
 
     def and_also(self, keys: Iterable[Key]) -> Concern:
-        """Return the same, and something more."""
+        """Return the same objects, and those with these keys."""
         more = frozenset(keys)
         return replace(self, keys=self.keys | more) if more else self
 
 
 class Reached(Struct, frozen=True):
-    """Something that would go with a `DROP … CASCADE` of what a block concerns.
+    """An object that a `DROP … CASCADE` of the block's objects would drop.
 
     Attributes:
-        thing: what it is; a view by name only.
-        whole: the relation that it is a part of, and goes with.
-        reasons: what it depends on.
-        extension: what it was made with, and can only go with.
+        thing: the object; of a view only the name is read.
+        whole: the relation that it is a part of, and is dropped with.
+        reasons: the objects that it depends on.
+        extension: the extension that it belongs to; it can only be dropped with that.
     """
 
     thing: Relation
@@ -73,7 +73,7 @@ class Reached(Struct, frozen=True):
 
 
 def top_of(key: Key, reached: Mapping[Key, Reached], gone: Collection[Key]) -> Key:
-    """Return the outermost thing that something is a part of, as far as that is gone as well."""
+    """Return the outermost object that an object is a part of and that is gone as well; the object itself if there is none."""
     seen = {key}
     while key in reached and (whole := reached[key].whole) is not None and whole in gone and whole not in seen:
         seen.add(whole)
@@ -82,17 +82,17 @@ def top_of(key: Key, reached: Mapping[Key, Reached], gone: Collection[Key]) -> K
 
 
 class Observation(Struct, frozen=True):
-    """What concerns a block, at one moment.
+    """What was read about the objects of a block at one moment.
 
     Attributes:
-        relations: by key, everything that there is to know of views, functions, policies …
-        reached: by key, all that depends on them, themselves included; empty where the database does not tell.
-        moment: what this session has made and unmade before.
-        meant: what the names of views, as SQL writes them, meant in this session.
-        schemas: those whose objects a name without a schema may mean.
-        token: what else the catalog wants to compare with later.
-        place: what decides where names without a schema belong.
-        is_brief: it tells enough about what is there, and only plain statements can be told by it later.
+        relations: the complete views, functions, policies and so on, by key.
+        reached: all objects that depend on them, and they themselves, by key; empty where the database does not record dependencies.
+        moment: what this session has created and dropped so far; `ViewCatalog.changes` compares with it.
+        meant: keys of the views that names, as SQL writes them, meant in this session.
+        schemas: schemas whose objects a name without a schema may mean.
+        token: more that the catalog wants to compare with later.
+        place: the search_path (PostgreSQL).
+        is_brief: less was read: enough only for managers that send plain DROP VIEW and CREATE VIEW statements.
     """
 
     relations: Mapping[Key, Relation] = field(default_factory=dict)
@@ -106,13 +106,13 @@ class Observation(Struct, frozen=True):
 
 
 class Changes(Struct, frozen=True):
-    """What this session has done since a moment; nothing of what others do.
+    """What this session has changed since a moment, without the changes of other sessions.
 
     Attributes:
-        gone: what it has unmade.
-        made: the views that it has created, in this order.
-        known: everything about those of them that were read on this occasion.
-        is_plain: all this is what plain statements say; what else went along was not looked for.
+        gone: objects that it has dropped.
+        made: views that it has created, in this order.
+        known: those of the created views that were read already, by key.
+        is_plain: all this was read from the text of plain statements; the database was not asked what else was dropped.
     """
 
     gone: frozenset[Key] = frozenset()
@@ -122,13 +122,13 @@ class Changes(Struct, frozen=True):
 
 
 class Restorable(Struct, frozen=True):
-    """Something that came up again.
+    """A relation that was created again, and whose properties are to be restored.
 
     Attributes:
-        key: of the new one.
-        made: what its creation made of it.
-        stored: what it was.
-        text: what its manager says of it.
+        key: key of the new relation.
+        made: the new relation, as it was created.
+        stored: the relation before it was dropped.
+        text: the text of its manager; what it sets itself is not restored.
         fills: it is a materialized view that was created empty, and is to be filled as its owner.
     """
 
@@ -140,11 +140,11 @@ class Restorable(Struct, frozen=True):
 
 
 class Contents(Struct, frozen=True):
-    """What is in a materialized view.
+    """Whether a materialized view has rows.
 
     Attributes:
         populated: it has its rows.
-        role: who has to fill it, where the session's role may not; empty where it may.
+        role: the role that has to fill it; empty where the role of the session may.
     """
 
     populated: bool
@@ -152,185 +152,186 @@ class Contents(Struct, frozen=True):
 
 
 class InPlace(Protocol):
-    """What a database that can replace a view as it stands tells of it."""
+    """Questions about views that are replaced without being dropped, for a database that can do that."""
 
     def forbids(self, error: BaseException) -> bool:
-        """Return whether an error says that a view cannot be replaced as it stands, or that its text is wrong anyway."""
+        """Return whether an error says that a view cannot be replaced without a drop, or that its text is wrong."""
 
     def is_watched(self) -> bool:
-        """Return whether others may do something whenever a view is replaced."""
+        """Return whether code of others (event triggers) may run whenever a view is replaced."""
 
     def readers(self, keys: Collection[Key]) -> dict[Key, str]:
-        """Return the names, with their schemas, of the views that read one of these directly."""
+        """Return the views that directly read one of these, by key, with their full names."""
 
     def is_circular(self, keys: Collection[Key]) -> bool:
         """Return whether one of these views reads itself through others."""
 
     def is_made_by(self, key: Key, query: str) -> bool:
-        """Return whether a view is just what a query would make now; the view itself is not locked against readers."""
+        """Return whether the query would create exactly the present view; sessions that read the view are not blocked."""
 
     def was(self, key: Key, before: Relation) -> None:
-        """Note what a view was before it was replaced, for `restore`: whatever else it is then, somebody has made it."""
+        """Note the state of a view before it was replaced; `restore` needs it to find what others have changed."""
 
 
 class ViewCatalog(Protocol):
-    """What one kind of database can tell about its relations."""
+    """Reads and restores the views of one kind of database, on one connection."""
 
     def in_place(self) -> InPlace | None:
-        """Return what tells of views that are replaced as they stand; None where the database cannot replace any."""
+        """Return the questions about replacing views; None where the database cannot replace a view without a drop."""
 
     def atomic(self, *, ours: bool = False) -> AbstractContextManager[None]:
         """Open a savepoint (a transaction, in autocommit); on an exception everything since is undone.
 
         Args:
-            ours: nothing is sent in it but by this catalog and within `commits_held`, so that statements may wait for one another.
+            ours: only this catalog, and managers within `commits_held`, send statements in the block; then statements may be delayed
+                and sent together.
 
         Raises:
-            CommittedInside: on leaving, when the savepoint is gone because somebody committed.
+            CommittedInside: on leaving, when the savepoint is gone because of a COMMIT.
         """
 
     def commits_held(self) -> AbstractContextManager[list[str] | None]:
-        """Make `commit()` of the connection do nothing, and give a list that every statement which is sent meanwhile is added to.
+        """Make `commit()` of the connection do nothing inside the block; every statement that is sent is added to the list.
 
-        None where nobody can hear them.
+        None instead of a list where statements cannot be recorded.
         """
 
     def place(self) -> str:
-        """Return what decides where names without a schema belong."""
+        """Return the search_path (PostgreSQL); empty where a database has none."""
 
     def standing_at(self, place: str) -> AbstractContextManager[None]:
-        """Set the search_path that held then; empty keeps the present one."""
+        """Set the search_path `place` inside the block; empty keeps the present one."""
 
     def observe(self, concern: Concern, *, brief: bool = False) -> Observation:
-        """Read everything about what a block concerns, and name what depends on it; nothing else is read or locked.
+        """Read the objects of a block completely, and name the objects that depend on them; nothing else is read or locked.
 
         Args:
-            concern: what is known before.
-            brief: the managers' statements are expected to be plain, so that no more needs to be known than what those do.
+            concern: the objects of the block.
+            brief: the managers are expected to send only plain statements, so that less needs to be read.
         """
 
     def moment(self, before: Observation, *, brief: bool = False) -> Any:
-        """Return what this session has made and unmade so far, as far as that is needed; columns that `before` reached count."""
+        """Return what this session has created and dropped so far, as far as it is needed; includes columns that are in `before.reached`."""
 
     def changes(self, since: Any, before: Observation, said: Sequence[str] | None = None) -> Changes:
-        """Return what this session has made and unmade since a moment; columns that `before` reached count.
+        """Return what this session has created and dropped since a moment; includes columns that are in `before.reached`.
 
         Args:
-            since: the moment.
-            before: what was there.
-            said: all that was sent since then, where that is known.
+            since: the moment, as `moment` or `observe` returned it.
+            before: what was read before.
+            said: all statements that were sent since, where they are known.
 
         Raises:
-            Unseen: the moment was seen briefly, and that does not tell.
+            Unseen: too little was read at that moment to find the changes.
         """
 
     def confirm(self, before: Observation, gone: Collection[Key], *, is_plain: bool) -> None:
-        """See to it that what this session has dropped was as it was read: else the block fails, at the latest when it is kept.
+        """Check that the dropped objects were not changed between reading and dropping; the check may be sent later, before the block ends.
 
         Args:
-            before: what was read; it is confirmed once.
-            gone: what was dropped since.
-            is_plain: nothing else was.
+            before: what was read; it can be confirmed only once.
+            gone: the objects that were dropped since.
+            is_plain: nothing else was dropped.
 
         Raises:
-            ChangedMeanwhile: somebody else has changed it in between, and committed; it may be raised later.
+            ChangedMeanwhile: another session has changed an object in between, and committed; it may be raised later.
         """
 
     def look_up(self, names: Collection[str]) -> dict[str, tuple[Key, str]]:
-        """Return those of these views, as SQL writes their names, that exist, with what changes whenever somebody replaces one.
+        """Return those of these views that exist, by name as SQL writes it, each with its key and its stamp (see `Relation.stamp`).
 
-        Nothing is locked or waited for, and no privilege is needed.
+        No lock is taken or waited for, and no privilege is needed.
         """
 
     def definitions(self, keys: Collection[Key]) -> dict[Key, Relation | None]:
-        """Read how some views are defined; None for one that cannot be looked at without waiting for somebody."""
+        """Read the definitions of some views; None for one that cannot be read without waiting for a lock."""
 
     def every_view(self) -> dict[Key, Relation]:
-        """Read everything about all views of the database."""
+        """Read all views of the database completely."""
 
     def describe(self, keys: Collection[Key]) -> dict[Key, Relation]:
-        """Read everything about some views."""
+        """Read some views completely."""
 
     def find(self, relations: Collection[Relation]) -> dict[str, tuple[Key, Relation]]:
-        """Return those of these relations that exist, by identity, each as it is now; a view by name only."""
+        """Return those of these relations that exist, by identity, each as it is now; of a view only the name is read."""
 
     def reads_of(self, keys: Collection[Key]) -> dict[Key, frozenset[Key]]:
-        """Return what some things depend on directly, with the parts that belong to them; one of which nobody can tell is left out."""
+        """Return what some objects, with their parts, depend on directly; an object whose dependencies are unknown is left out."""
 
     def broken(self, before: Observation) -> list[str]:
-        """Return what worked at that moment, is still there and works no more, in words."""
+        """Return, in words, the objects that worked at that moment, still exist, and do not work any more."""
 
     def restore(self, things: Iterable[Restorable]) -> list[str]:
-        """Make what was recreated what it was, where its creation did not itself say otherwise; return warnings.
+        """Restore the properties of created relations, except those that their manager's text sets itself; return warnings.
 
         Raises:
-            ViewError: something cannot be restored.
+            ViewError: a property cannot be restored.
         """
 
     def distrust(self, table: str) -> str:
-        """Return why the rows of the view ledger may have been written by others; empty when they cannot."""
+        """Return why other roles may have written the rows of the view ledger; empty when they cannot have."""
 
     def recreate(self, stored: Relation) -> None:
-        """Create a relation from its stored definition, and restore everything.
+        """Create a relation from its stored definition, and restore its properties.
 
         Raises:
             ViewError: the definition must not be run, or is not known.
         """
 
     def contents(self, identities: Collection[str]) -> dict[str, Contents]:
-        """Return which of these materialized views are there, in order of their creation, and whether each has its rows."""
+        """Return those of these materialized views that exist, in order of creation, each with whether it has rows."""
 
     def fill(self, identity: str, *, role: str = "") -> None:
-        """Fill a materialized view, with the session's own search_path.
+        """Refresh a materialized view, with the session's own search_path.
 
         Args:
-            identity: as `contents` gives it.
-            role: who does it; empty for the session's.
+            identity: its identity, as in the result of `contents`.
+            role: the role that refreshes it; empty: the role of the session.
         """
 
     def refusal(self, error: BaseException) -> str | None:
-        """Return what the database says when it refused to drop something others depend on; None for another error."""
+        """Return the database's message when it refused to drop an object because others depend on it; None for another error."""
 
     def is_race(self, error: BaseException) -> bool:
-        """Whether the database says that somebody else has changed, at that moment, what a statement drops."""
+        """Return whether an error says that another session was changing what a statement drops."""
 
     def is_undefined(self, error: BaseException) -> bool:
-        """Whether the database says that something which a statement names is not there."""
+        """Return whether an error says that a statement names something that does not exist."""
 
     def is_aborted(self) -> bool:
-        """Whether the transaction is aborted."""
+        """Return whether the transaction is aborted."""
 
     def commit(self) -> None:
-        """Make what was written durable, whatever holds commits back."""
+        """Commit, also inside `commits_held`."""
 
 
 class _TakenBack(Exception):  # noqa: N818 - names what happened
-    """Everything was looked at, and is undone."""
+    """Leaves the block of `taken_back`, so that its work is undone."""
 
 
 @contextmanager
 def taken_back(catalog: ViewCatalog) -> Iterator[None]:
-    """Undo what the block does and give its locks back, also when it ends well."""
+    """Undo what the block does and release its locks, also when it ends without an exception."""
     with suppress(_TakenBack), catalog.atomic(ours=True):
         yield
         raise _TakenBack
 
 
 class CommittedInside(Exception):  # noqa: N818 - names what happened
-    """A savepoint is gone: the work since is durable."""
+    """A savepoint is gone because of a COMMIT: the work before the COMMIT is committed."""
 
 
 class NoText(ViewError):  # noqa: N818 - names what is wrong
-    """The database holds something that cannot be told in UTF-8."""
+    """The database holds text that is not valid UTF-8."""
 
 
 class Unprepared(ViewError):  # noqa: N818 - names what happened
-    """A query could not be asked, since the session has lost it: all since the savepoint is undone, and the next time it can be asked."""
+    """The session has lost a prepared query; all work since the savepoint is undone, and the next try prepares the query again."""
 
 
 class Unseen(ViewError):  # noqa: N818 - names what happened
-    """What was done cannot be told by what was seen before: all since the savepoint is undone, and the next time more is looked at."""
+    """Too little was read before to find what was changed; all work since the savepoint is undone, and the next try reads more."""
 
 
 class ChangedMeanwhile(Unseen):
-    """Somebody else has changed what was dropped after it was read: all since the savepoint is undone, and it is read again."""
+    """Another session has changed an object between reading and dropping it; all work since the savepoint is undone, and tried again."""

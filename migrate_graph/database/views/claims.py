@@ -1,4 +1,4 @@
-"""Decides whose something is that went while the managers of a block went down, or came while they came up."""
+"""Decides which manager of a block owns an object that was dropped or created while the block went down or came up."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def name_of(manager: Manager) -> str:
 
 
 class Claims:
-    """What each manager of a block is known to make and drop: by its row in the view ledger, and by its text.
+    """What each manager of a block makes and drops, according to its row in the view ledger and to its text.
 
     Args:
-        managers: of the block, in the order in which they go down or come up.
-        rows: of the view ledger, by manager.
-        texts: fingerprints of the managers' texts as they are now, by name, as far as they are known.
+        managers: the managers of the block, in the order in which they go down or come up.
+        rows: rows of the view ledger, by manager.
+        texts: fingerprints of the managers' present texts, by name, as far as they are known.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Claims:
         }
 
     def concern(self) -> Concern:
-        """Return what is known before anything has gone."""
+        """Return the objects that the block will drop, as far as that is known before anything is dropped."""
         named = [each for text in self.texts.values() for each in text.named]
         parts = [each for each in named if each.kind in _OF_TABLES]
         return Concern(
@@ -54,8 +54,8 @@ class Claims:
         )
 
     def is_predictable(self, name: str) -> bool:
-        """Return whether all that a manager makes and drops is known without looking."""
-        if name in self._edited:  # what it was known to make may be another's now
+        """Return whether all that a manager makes and drops is known without looking at the database."""
+        if name in self._edited:  # its row is out of date: another manager may make those relations now
             return False
         return not self.texts[name].put_together or bool(name in self._rows and self._rows[name].relations)
 
@@ -65,17 +65,17 @@ class Claims:
         return all(text.is_plain and self.is_predictable(name) for name, text in self.texts.items())
 
     def hear(self, name: str, statements: Sequence[str] | None) -> None:
-        """Note what a manager's `up()` has sent, where that was heard: it counts as its text, wherever it came from."""
+        """Add the statements that a manager's `up()` has sent, if they were recorded, to the manager's text."""
         if statements is not None:
             self.texts[name] = self.texts[name].and_said(statements)
 
     def owner(self, thing: Relation, *, before: Observation | None = None, key: Key | None = None) -> str:
-        """Return the manager that is known to make or drop something; empty when none is.
+        """Return the manager that is known to make or drop an object; empty when none is.
 
         Args:
-            thing: what went or came.
-            before: what the names of the managers' texts meant before it went; None for what they have just made.
-            key: of what went.
+            thing: the object that was dropped or created.
+            before: what the names in the managers' texts meant before the drop; None for an object that was just created.
+            key: key of the dropped object.
         """
         known = self._known.get(thing.identity, "")
         if known and known not in self._edited:
@@ -100,11 +100,13 @@ class Claims:
         return {before.meant[each.written] for each in named if each.written in before.meant}
 
     def suspect(self, thing: Relation, step: str) -> str:
-        """Return a manager that may have dropped something on purpose: its SQL is put together, or it made it before it was edited.
+        """Return a manager that may have dropped an object on purpose; empty when there is none.
+
+        That is a manager that has made the object before its text was edited, or one that builds its SQL at run time.
 
         Args:
-            thing: what went.
-            step: whose `down()` it went in; empty when that is not known.
+            thing: the dropped object.
+            step: the manager whose `down()` dropped it; empty when that is not known.
         """
         if known := self._known.get(thing.identity):
             return known
@@ -116,7 +118,7 @@ class Claims:
 
 
 def _names(thing: Relation) -> tuple[str, str, str, str]:
-    """Return kind, schema, name and table of something, as a manager's text names them."""
+    """Return kind, schema, name and table of an object, in the form in which a manager's text names them."""
     if thing.is_view:
         return "VIEW", bare(parted(thing.identity)[0]), thing.name, ""
     if thing.kind in _ROUTINES:

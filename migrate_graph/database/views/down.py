@@ -1,4 +1,4 @@
-"""Takes the views of one block down: what goes is read first, and stands in the view ledger in the same transaction."""
+"""Takes the views of one block down: each is read before it is dropped, and stored in the view ledger in the same transaction."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class Down(Pass):
     """Takes blocks down."""
 
     def run(self, block: Block) -> None:
-        """Run every `down()` of a block, until nothing goes that was not read before.
+        """Run every `down()` of a block; undo and repeat that while something is dropped that was not read before.
 
         Raises:
-            ViewError: something would be lost, or is changed each time by somebody else.
+            ViewError: something would be lost, or another session changes it each time.
         """
         unread = set[Key]()
         brief = True
@@ -75,7 +75,7 @@ class Down(Pass):
                 before = self._catalog.observe(claims.concern().and_also(unread), brief=brief and claims.are_plain)
                 block.before, block.place = before, before.place
                 steps = self._drop(block, before, claims, careful=bool(unread))
-                # Nothing of what went unread was there before: it came and went in down(), a temporary table for example.
+                # The unread objects did not exist before: down() itself created and dropped them, a temporary table for example.
                 ignored = bool(unread) and not any(key in before.reached or key in before.relations for key in unread)
                 gone = sort_gone(steps, before, claims, ignored=ignored)
                 if gone.unread:
@@ -84,8 +84,8 @@ class Down(Pass):
                 self._ledger.write(rows_down(block, gone.captured, self._and_waiting(gone.captured, rows)))
                 self._take_over(gone.captured, rows)
         except CommittedInside as error:
-            # A raw COMMIT inside a `down()`: the drop may be durable, so the row must be too, before anything else.
-            # What of it came after the COMMIT is there again; a repair finds that out.
+            # A COMMIT inside a `down()`: the drop may be committed, so the row is committed first of all.
+            # Drops after that COMMIT were rolled back, so those views still exist; a repair finds that out.
             claims = Claims(block.down, rows, block.texts)
             captured = sort_gone(dict.fromkeys(before.relations, ""), before, claims, ignored=True).captured
             self._ledger.write(rows_down(block, captured, self._and_waiting(captured, rows)))
@@ -96,7 +96,7 @@ class Down(Pass):
     def _and_waiting(
         self, captured: Mapping[str, Sequence[Relation]], rows: Mapping[str, LedgerRow]
     ) -> Mapping[str, LedgerRow]:
-        """Return the rows of managers, each with what of its views waits to be filled, also where that stands in the row of another class."""
+        """Return the rows of managers with the identities of unfilled views, also those that another manager's row names."""
         known = {identity for row in rows.values() for identity in row.unfilled}
         empty = {each.identity for some in captured.values() for each in some if each.is_empty} - known
         others = self._ledger.read_naming(empty).values() if empty else ()
@@ -109,7 +109,7 @@ class Down(Pass):
         }
 
     def _drop(self, block: Block, before: Observation, claims: Claims, *, careful: bool) -> dict[Key, str]:
-        """Run every `down()`; return what went, each with the manager whose `down()` it went in where that had to be looked up."""
+        """Run every `down()`; return what was dropped, each with the manager whose `down()` dropped it, or nothing where that was not looked up."""
         steps: dict[Key, str] = {}
         looked = False
         said: list[str] | None = []
@@ -131,7 +131,7 @@ class Down(Pass):
         """Run a `down()`.
 
         Raises:
-            ChangedMeanwhile: somebody else has changed at this moment what it drops.
+            ChangedMeanwhile: another session was changing what it drops.
         """
         try:
             return self.call(manager.down, f"{name_of(manager)}.down()", block)

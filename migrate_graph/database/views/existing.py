@@ -1,4 +1,4 @@
-"""Finds views that exist just as their managers write them, though no migration made them here: those that were adopted."""
+"""Finds adopted views: they exist exactly as their managers define them, although no migration made them in this database."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from migrate_graph.database.views.manager_text import names_created, text_of
 
 
 def existing_views(catalog: ViewCatalog, managers: Mapping[str, type], texts: Mapping[str, str]) -> list[LedgerRow]:
-    """Return rows for the view ledger, of managers all of whose views exist with exactly the definition that `up()` writes.
+    """Return rows for the view ledger, for the managers all of whose views exist with exactly the definition in `up()`.
 
-    Nothing is locked or waited for: what somebody is changing at this moment is left for the next time.
+    No lock is taken or waited for: a view that another session is changing is left out this time.
 
     Args:
-        catalog: of the database.
-        managers: those that no row is known of, by name.
+        catalog: catalog of the database.
+        managers: managers without a row in the view ledger, by name.
         texts: fingerprints of their texts, by name.
     """
     written = {name: names for name, kind in managers.items() if (names := names_created(kind))}
@@ -36,7 +36,7 @@ def existing_views(catalog: ViewCatalog, managers: Mapping[str, type], texts: Ma
 
 
 def _definitions(kind: type) -> Iterator[str]:
-    """Yield every text of a manager as if it were a definition."""
+    """Yield every string of a manager in the form of a definition; one of them may be the view's."""
     for text in text_of(kind).texts:
         yield _settled(re.sub(r"\s+WITH NO DATA\s*;?\s*\Z", "", text, flags=re.IGNORECASE))
 

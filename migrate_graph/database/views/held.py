@@ -1,4 +1,4 @@
-"""Views of a run that is one transaction: what a later migration takes down again stays down, as long as nobody can notice."""
+"""Views of a run that is one transaction: one that a later migration takes down again stays down, as long as no statement can notice it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from migrate_graph.database.views.replacing import Renewal, Replaced
 if TYPE_CHECKING:
     from migrate_graph.database import AtomicIntent
 
-# Statements that read no view but one that they name. Everything else, a SELECT with a function of the project's for example, may.
+# Statements that read no view that they do not name. Other statements may, for example a SELECT that calls a function of the project.
 _PLAIN = re.compile(
     r"\s*(?:CREATE\s+(?:UNLOGGED\s+)?TABLE|ALTER\s+TABLE|DROP\s+TABLE|CREATE\s+(?:UNIQUE\s+)?INDEX|DROP\s+INDEX|"
     r"CREATE\s+SEQUENCE|COMMENT\s+ON|INSERT\s+INTO|UPDATE|DELETE\s+FROM)\b(?!.*;\s*\S)(?!.*\bCASCADE\b)",
@@ -35,7 +35,7 @@ _READ = re.compile(
 
 
 def _named_by(row: LedgerRow) -> set[str]:
-    """Return the names of a manager's views, and of what they read: a statement with one of them may notice that they are down."""
+    """Return the names of a manager's views and of what they read: a statement with such a name may notice that the views are down."""
     found = set[str]()
     for relation in row.relations:
         found.add(relation.name.lower())
@@ -45,12 +45,12 @@ def _named_by(row: LedgerRow) -> set[str]:
 
 
 class _Left(Struct, frozen=True):
-    """A block that was left with its views down; nothing in it holds on to the `DAL` of its migration.
+    """A block that was left with its views down. It keeps classes instead of managers, which would refer to the `DAL` of the migration.
 
     Attributes:
-        ups: managers whose views come up, dependencies first.
-        used: managers of what those use and that lives, dependencies first.
-        block: everything else of it.
+        ups: classes of the managers whose views come up, dependencies first.
+        used: classes of the living managers that those use, dependencies first.
+        block: the block without its managers.
     """
 
     ups: tuple[type, ...]
@@ -59,17 +59,17 @@ class _Left(Struct, frozen=True):
 
 
 _Entry: TypeAlias = "tuple[type, _Left]"
-"""A manager, and the block in which its views went down."""
+"""The class of a manager, and the block in which its views went down."""
 
 
 class HeldViews(Struct):
-    """What is down between the migrations of a run.
+    """The views that are held: left down between the migrations of a run.
 
     Attributes:
-        needed_until: the place in the run, from 1, of the last migration that takes each view down, by its manager's name.
-        places: of the migrations, by name.
-        place: of the migration that runs.
-        was_used: something was held in this run.
+        needed_until: position of the last migration that takes each view down, by the name of the view's manager; 1 is the first.
+        places: positions of the migrations, by name.
+        place: position of the running migration.
+        was_used: a view was held in this run.
     """
 
     needed_until: Mapping[str, int] = field(default_factory=dict)
@@ -78,12 +78,12 @@ class HeldViews(Struct):
     was_used: bool = False
     _entries: dict[str, _Entry] = field(default_factory=dict)
     _names: set[str] = field(default_factory=set)
-    _views: set[str] = field(default_factory=set)  # names of all that was held, which is more than is
+    _views: set[str] = field(default_factory=set)  # names of all views that were ever held
     _saved: tuple[dict[str, _Entry], set[str]] = field(default_factory=lambda: ({}, set()))
 
     @classmethod
     def of(cls, intent: AtomicIntent) -> HeldViews:
-        """Return that of a run that begins."""
+        """Return the held views of a run that begins: none."""
         return cls({} if intent.careful else intent.needed_until, intent.places)
 
     def __bool__(self) -> bool:
@@ -95,58 +95,58 @@ class HeldViews(Struct):
         return self._entries.keys()
 
     def is_needed_later(self, names: Iterable[str]) -> bool:
-        """Return whether a later migration takes any of these down."""
+        """Return whether a later migration takes the views of any of these managers down."""
         return any(self.needed_until.get(name, 0) > self.place for name in names)
 
     def hold(self, block: Block, rows: Mapping[str, LedgerRow]) -> None:
-        """Keep the views of a block that is left down."""
+        """Add the views of a block that is left down."""
         kinds = {name_of(each): type(each) for each in (*block.down, *block.up)}
         left = _Left(
             tuple(map(type, block.up)), tuple(map(type, block.used())), replace(block, down=[], up=[], used=tuple)
         )
         for name, kind in kinds.items():
-            self._entries.pop(name, None)  # what is held later comes up later
+            self._entries.pop(name, None)  # moved to the end: views come up in the order in which they were held
             self._entries[name] = kind, left
             self._names |= _named_by(rows[name])
             self._views |= {relation.name.lower() for relation in rows[name].relations}
         self.was_used = True
 
     def take(self, names: Collection[str]) -> dict[str, _Entry]:
-        """Hand those that are held of some managers over to a block."""
+        """Remove and return the entries of those of these managers whose views are held: a block takes them over."""
         return {name: self._entries.pop(name) for name in [*self._entries] if name in names}
 
     def put_back(self, entries: Mapping[str, _Entry]) -> None:
-        """Take them back from a block that did not begin."""
+        """Put back the entries of a block that did not begin."""
         self._entries = {**entries, **self._entries}
 
     def may_notice(self, text: str, *, weaves: bool = False) -> bool:
-        """Return whether a statement could tell that what is held is down.
+        """Return whether a statement could notice that held views are down.
 
         Args:
-            text: of the statement.
-            weaves: what is in the way of one that alters a table would go down by itself.
+            text: the statement.
+            weaves: views step aside for an ALTER TABLE anyway, so that it notices only a view that it names.
         """
         if weaves and _ALTERS.match(text):
             return not self._views.isdisjoint(words_of(text))
         return not _PLAIN.match(text) or not self._names.isdisjoint(words_of(text))
 
     def save(self) -> None:
-        """Note what is held where the body may go back to."""
+        """Note what is held now, before the body: the migration may be rolled back to this point."""
         self._saved = (dict(self._entries), set(self._names))
 
     def go_back(self) -> None:
-        """Hold again what was held there."""
+        """Hold again what was held at `save`; called after the rollback."""
         self._entries, self._names = dict(self._saved[0]), set(self._saved[1])
 
 
 class HeldKeeper(ViewKeeper):
-    """Keeps the views of one migration of such a run.
+    """Keeps the views of one migration in a run that is one transaction.
 
     Args:
-        catalog: on the run's connection.
-        ledger: through the same.
-        held: what the migrations before have left down.
-        db: the `DAL` of the migration, by which managers bring views up.
+        catalog: the catalog, on the run's connection.
+        ledger: the view ledger, on the same connection.
+        held: the views that earlier migrations have left down.
+        db: returns the `DAL` of the migration, with which managers bring views up.
 
     Attributes:
         weaves: views step aside for statements of the migration.
@@ -159,7 +159,7 @@ class HeldKeeper(ViewKeeper):
         self.weaves = False
 
     def before_statement(self, text: str = "") -> None:
-        """Bring up what is held before a statement of the body that could notice it."""
+        """Bring up the held views before a statement of the body that could notice that they are down."""
         if self._held and not self._at_work and self._held.may_notice(text, weaves=self.weaves):
             self.release()
 
@@ -171,13 +171,13 @@ class HeldKeeper(ViewKeeper):
         except BaseException:
             self._held.put_back(entries)
             raise
-        block.down = wanted  # what was down already is this block's now, with all that was captured of it
+        block.down = wanted  # the block takes over the held views, with what the view ledger stores of them
         if entries and not there:
             _, first = next(iter(entries.values()))
             block.before, block.place = first.block.before, first.block.place
 
     def replace(self, renewal: Renewal) -> Replaced:
-        """See `ViewKeeper`; what is held down comes up with its new text."""
+        """See `ViewKeeper.replace`; held views need no replacement: they come up with their new text."""
         return super().replace(renewal) if self._held.managers.isdisjoint(renewal.block.names) else Replaced()
 
     def bring_up(self) -> None:
@@ -190,7 +190,7 @@ class HeldKeeper(ViewKeeper):
             super().bring_up()
 
     def _hold(self, block: Block) -> bool:
-        """Leave the views of a block down where a later migration takes them, or others that are held, down again."""
+        """Leave the views of a block down if a later migration takes them, or other held views, down again; return whether they were left."""
         if not block.names or not self._held.is_needed_later([*block.names, *self._held.managers]):
             return False
         rows = self._ledger.read(block.names)
@@ -206,7 +206,7 @@ class HeldKeeper(ViewKeeper):
         return stays
 
     def release(self) -> None:
-        """Bring everything up that is held."""
+        """Bring up all held views."""
         with self.working():
             self._release()
 
@@ -219,14 +219,14 @@ class HeldKeeper(ViewKeeper):
             self._run_up(self._again(left, some), {name: rows[name] for name in some})
 
     def _again(self, left: _Left, kinds: Mapping[str, type]) -> Block:
-        """Return what is held of a block, as one of the running migration."""
+        """Return a block with the held managers of an earlier block, on the `DAL` of the running migration."""
         db = self._db()
         ups = [kind(db) for kind in left.ups if kind in kinds.values()]
         retired = [kind(db) for kind in kinds.values() if kind not in left.ups]
         return replace(left.block, down=retired, up=ups, used=lambda: [kind(db) for kind in left.used])
 
     def end_migration(self) -> None:
-        """Bring up, when a migration ends, what none after it takes down."""
+        """Bring up all held views when a migration ends and no later migration takes any of them down."""
         if self._held and not self._held.is_needed_later(self._held.managers):
             self.release()
 

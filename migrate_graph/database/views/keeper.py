@@ -31,13 +31,14 @@ from migrate_graph.messages import first_line
 
 
 class ViewKeeper:
-    """Keeps the views of one attempt at a migration: blocks may be nested, each manager goes down and up once.
+    """Takes the views of one attempt at a migration down and brings them up.
 
-    Everything happens on the migration's own connection and in its open transaction: what is down stands in the view
-    ledger as soon, and only then, as its drop is durable.
+    A block is a `with V(db)` of the migration. Blocks may be nested; the views of each manager go down and come up only once.
+    Everything happens on the migration's own connection, in its open transaction. So the drop of a view and its row in the view
+    ledger are committed together.
 
     Attributes:
-        unfilled: names of the managers whose materialized views came up without their rows, in this order; the view ledger knows which.
+        unfilled: names of the managers whose materialized views came up without rows, in this order; the view ledger names the views.
     """
 
     def __init__(self, catalog: ViewCatalog, ledger: ViewLedger, builder: Builder | None = None) -> None:
@@ -53,12 +54,12 @@ class ViewKeeper:
 
     @property
     def is_at_work(self) -> bool:
-        """Whether what is sent now is sent by this keeper, or by a manager that it calls."""
+        """Whether statements are sent by this keeper now, or by a manager that it calls; else by the body."""
         return self._at_work
 
     @contextmanager
     def working(self) -> Iterator[None]:
-        """Send statements of ours."""
+        """Mark the statements that are sent inside the `with` block as the keeper's own."""
         before, self._at_work = self._at_work, True
         try:
             yield
@@ -82,24 +83,25 @@ class ViewKeeper:
     ) -> None:
         """Open a block: run every `down()` once and write the view ledger.
 
-        Where views are to be built beside the old ones, nothing goes until the block is left, or its body sends a statement.
+        Where views are to be built beside the old ones, nothing is dropped until the block is left or its body sends a statement.
 
-        What an outer block has taken down already is left to it. Nothing stays dropped when this raises. When something goes that
-        neither the view ledger nor the text of a manager announced, everything is undone, that is read, and every `down()` runs again.
+        Views that an outer block has already taken down are left to that block. Nothing stays dropped when this raises. When a
+        `down()` drops an object that neither the view ledger nor the manager's text names, everything is undone, the object is
+        read, and every `down()` runs again.
 
         Args:
-            down: instances, dependents first.
-            up: instances that come up when the block is left, dependencies first.
-            migration: the running migration.
-            observer: told what goes down and, later, what comes up.
-            texts: fingerprints of the managers' texts, by name, to be remembered.
-            used: gives instances of what those that come up use and that lives, dependencies first; asked when something is missing.
-            deferred: names of the managers whose materialized views come up without their rows.
+            down: managers to take down, dependents first.
+            up: managers that come up when the block is left, dependencies first.
+            migration: name of the running migration.
+            observer: gets an event for each view that goes down and, later, comes up.
+            texts: fingerprints of the managers' texts, by name; they are stored in the view ledger.
+            used: returns the living managers that those in `up` use, dependencies first; called when a relation is missing.
+            deferred: names of the managers whose materialized views are created without rows.
             beside: names of the managers whose materialized views are built beside the old ones, where that is possible.
-            instead: opens the block without them.
+            instead: opens the same block without building anything beside; called when that is not possible.
 
         Raises:
-            ViewError: something that no manager of this block owns depends on one of these views, or was dropped along.
+            ViewError: an object that no manager of this block owns depends on one of these views, or was dropped with it.
         """
         if not self._taken().issuperset(map(name_of, (*down, *up))):
             self._open_waiting()
@@ -113,16 +115,16 @@ class ViewKeeper:
         self._blocks.append(block)
 
     def _begin(self, block: Block) -> None:
-        """Take down what a block names."""
+        """Take down the views of a block."""
         if block.names:
             with self.working():
                 self._down.run(block)
 
     def _look_ahead(self, block: Block, wanted: Collection[str], beside: Beside) -> list[str]:
-        """Return the managers whose views can be built beside the old ones, as far as can be seen before.
+        """Return the managers whose views can be built beside the old ones, as far as that is known beforehand.
 
         Raises:
-            ViewError: something that no manager of the block owns depends on its views: that is told before anything is built.
+            ViewError: an object that no manager of the block owns depends on its views; raised before anything is built.
         """
         with self.working():
             ahead = look_ahead(self._catalog, self._ledger, beside, block, wanted)
@@ -137,8 +139,11 @@ class ViewKeeper:
             if why:
                 block.observer(ViewFellBack(block.migration, name, Way.BESIDE, why))
 
-    def before_statement(self, text: str = "") -> None:  # noqa: ARG002 - of views that are held
-        """Take down what waits for something to be built beside it: the body goes on inside of the block, and may need it gone."""
+    def before_statement(self, text: str = "") -> None:  # noqa: ARG002 - `HeldKeeper` needs it
+        """Take down the views of waiting blocks: the body sends a statement inside the block, and may need the old views gone.
+
+        A block waits when its views are to be built beside the old ones. `text` is the statement.
+        """
         self._open_waiting()
 
     def _open_waiting(self) -> None:
@@ -148,25 +153,25 @@ class ViewKeeper:
             self._open_instead(block)
 
     def _open_instead(self, block: Block) -> None:
-        """Take down what a block names, which has waited for what would have been built before."""
+        """Take down the views of a block that has waited so that new views could be built beside them."""
         at, instead = next(at for at, each in enumerate(self._blocks) if each is block), block.instead
         del self._blocks[at]
         try:
             if instead is not None:
                 instead()
                 block = self._blocks.pop()
-        finally:  # after an error the one that waits: what is wrong is said again when it is left
+        finally:  # after an error the waiting block is put back: leaving it raises the same error again
             self._blocks.insert(at, block)
 
     def _taken(self) -> set[str]:
-        """Return the managers of all blocks that are open."""
+        """Return the names of the managers of all open blocks."""
         return {name for block in self._blocks for name in block.names}
 
     def bring_up(self) -> None:
-        """Leave the innermost block: run every `up()` once, restore what was captured, clear the view ledger.
+        """Leave the innermost block: run every `up()` once, restore grants, comments and so on, and update the view ledger.
 
         Raises:
-            ViewError: a view did not come up, or something cannot be restored.
+            ViewError: a view did not come up, or a property of it cannot be restored.
         """
         block = self._blocks.pop()
         if block.instead and self._beside and not self._exchange(block, self._beside):
@@ -177,7 +182,7 @@ class ViewKeeper:
                 self._leave(block)
 
     def _exchange(self, block: Block, beside: Beside) -> bool:
-        """Build views beside the old ones, and put them in their places; return whether that was possible: else all is as before."""
+        """Build views beside the old ones, and exchange them; return whether that was possible. If not, everything is as before."""
         try:
             with self.working(), self._catalog.atomic():
                 self._build(block, beside)
@@ -208,7 +213,7 @@ class ViewKeeper:
             try:
                 built = beside.build(manager, partial(self._down.call, what=f"{name}.up()", block=block))
             except Exception as error:
-                if self._catalog.is_undefined(error):  # another view of the block makes it, or it was never made here
+                if self._catalog.is_undefined(error):  # the view reads one that does not exist yet
                     raise NotBeside(first_line(error)) from error
                 raise
             block.built[name] = built
@@ -216,14 +221,14 @@ class ViewKeeper:
 
     @property
     def replaces(self) -> bool:
-        """Whether the database can give a view another text as it stands."""
+        """Whether the database can give a view another definition without dropping it."""
         return self._catalog.in_place() is not None
 
     def replace(self, renewal: Renewal) -> Replaced:
-        """Replace views as they stand, or do nothing.
+        """Replace views without dropping them, all or none.
 
         Raises:
-            ViewError: a text ends the transaction.
+            ViewError: the text of a manager ends the transaction.
         """
         if self.is_open(renewal.block.names):
             return Replaced(why_not="it is open in a block around this one")
@@ -239,34 +244,37 @@ class ViewKeeper:
     def _leave(self, block: Block) -> None:
         try:
             self._run_up(block)
-        except RolledBack:  # the views are as they were; judged by `check_complete`
+        except RolledBack:  # the views are as they were before the block; `check_complete` raises
             self._rolled_back += block.names
-        except CommittedInside as error:  # what came up is durable, and so are the rows: a repair pass sorts it out
+        except CommittedInside as error:  # the new views and the rows are committed: a repair corrects the rows
             raise committed_error("up", block.names) from error
 
     def is_open(self, names: Iterable[str]) -> bool:
-        """Return whether some of these managers belong to a block that is open."""
+        """Return whether any of these managers belongs to an open block."""
         return not self._taken().isdisjoint(names)
 
     def step_aside(self, block: Block) -> None:
-        """Take a block down that nobody has opened; it stays down until `come_back`, whatever is opened and left meanwhile.
+        """Take down a block that the body has not opened; it stays down until `come_back`, whatever blocks are opened and left meanwhile.
 
         Raises:
-            ViewError: something that no manager of this block owns depends on one of these views, or was dropped along.
+            ViewError: an object that no manager of this block owns depends on one of these views, or was dropped with it.
         """
         with self.working():
             self._down.run(block)
 
-    def stays_down(self, block: Block, rows: Mapping[str, LedgerRow]) -> bool:  # noqa: ARG002 - of a larger transaction
-        """Return whether such a block is left down when the migration ends: the next one of its transaction would take it down again."""
+    def stays_down(self, block: Block, rows: Mapping[str, LedgerRow]) -> bool:  # noqa: ARG002 - `HeldKeeper` needs it
+        """Return whether such a block is left down when the migration ends, since a later migration would take it down again.
+
+        That happens only where several migrations share one transaction (`HeldKeeper`).
+        """
         return False
 
     def come_back(self, block: Block, rows: Mapping[str, LedgerRow]) -> None:
-        """Bring such a block up.
+        """Bring up a block that `step_aside` has taken down.
 
         Args:
-            block: what is down of it.
-            rows: of the view ledger; all of them are down.
+            block: its managers whose views are down.
+            rows: their rows in the view ledger; all of them are down.
         """
         with self.working():
             try:
@@ -275,11 +283,11 @@ class ViewKeeper:
                 raise committed_error("up", block.names) from error
 
     def remembered(self) -> frozenset[str]:
-        """Return the managers that the view ledger knows: what they have made is there, or will be again."""
+        """Return the managers that the view ledger knows: their views exist, or will be brought back."""
         return frozenset(self._ledger.read_texts())
 
     def unrecorded(self, managers: Mapping[str, type]) -> frozenset[str]:
-        """Return those of some managers whose views are there, by their texts, while the view ledger knows of nobody who made these."""
+        """Return those of these managers whose views exist, judged by the names in their text, while the view ledger has no row with them."""
         written = {name: names_created(kind) for name, kind in managers.items()}
         there = self._catalog.look_up([each for names in written.values() for each in names])
         keys = {each: there[each][0] for names in written.values() for each in names if each in there}
@@ -294,32 +302,32 @@ class ViewKeeper:
         )
 
     def dropped_by_hand(self, names: Collection[str]) -> frozenset[str]:
-        """Return those of some managers whose views are up as far as the view ledger knows, and are not there, none of them."""
+        """Return those of these managers whose views are up according to the view ledger, although not one of them exists."""
         rows = {name: row for name, row in self._ledger.read(names).items() if row.state is ViewState.UP}
         views = {name: [each.identity for each in row.relations if each.is_view] for name, row in rows.items()}
         there = self._catalog.look_up([identity for some in views.values() for identity in some])
         return frozenset(name for name, some in views.items() if some and not any(each in there for each in some))
 
     def forget(self, names: Collection[str]) -> None:
-        """Forget what some managers have made."""
+        """Delete the rows of these managers from the view ledger."""
         self._ledger.forget(names)
 
     def uses_seen(self, migration: str | None = None) -> dict[str, frozenset[str]]:
-        """Return the managers that each of those uses which came up in a migration, or of all; see `uses_seen`."""
+        """Return which managers each manager uses; only of those that came up in `migration`, if given. See `uses_seen.uses_seen`."""
         with self.working(), self._catalog.atomic(ours=True):
             rows = self._ledger.read()
             return uses_seen(self._catalog, rows, lambda row: migration is None or row.migration == migration)
 
     def misses_something(self, error: BaseException) -> bool:
-        """Return whether the database says that something which a statement names is not there."""
+        """Return whether an error of the database says that a statement names something that does not exist."""
         return self._catalog.is_undefined(error)
 
     def abandon(self) -> None:
-        """Leave the innermost block without bringing anything up: it failed."""
+        """Leave the innermost block, which failed, without bringing anything up."""
         self._blocks.pop()
 
     def check_complete(self) -> None:
-        """Refuse to call a migration successful while views are missing.
+        """Raise when views are missing, so that the migration does not count as successful.
 
         Raises:
             ViewError: views are down, or the migration rolled back inside a block.
@@ -337,18 +345,18 @@ class ViewKeeper:
             )
 
     def _missing(self) -> list[str]:
-        """Return the managers whose views are down and should not be."""
+        """Return the managers whose views are down and should be up."""
         return sorted({stored.manager for stored in self._ledger.read_down()})
 
     def refresh(
         self, observer: Observer, *, commit: Callable[[], object], only: Collection[str] | None = None
     ) -> tuple[Unfilled, ...]:
-        """Fill every materialized view that waits for it, one after another; return those that could not be filled.
+        """Refresh every materialized view that was created without rows, one after another; return those that could not be filled.
 
         Args:
-            observer: told what is filled.
-            commit: makes one of them durable.
-            only: those of these managers; None: all.
+            observer: gets an event for each view.
+            commit: commits after each view.
+            only: only the views of these managers; None: all.
         """
         with self.working():
             return Refresher(self._catalog, self._ledger, commit, observer, only).run()
@@ -363,25 +371,26 @@ class ViewKeeper:
         observer: Observer = ignore_events,
         texts: Mapping[str, str] | None = None,
     ) -> tuple[Unrepaired, ...]:
-        """Bring back what the view ledger says is down: by its manager, or else from the stored definition.
+        """Bring back the views that are down according to the view ledger: by their manager, or else from the stored definition.
 
         Runs outside of a migration; the caller commits.
 
         Args:
-            living: instances of every manager that lives with the applied migrations, dependencies first.
-            declared: names of all declared managers: a row of one that does not live is settled, its window is closed. A row of
-                one that is not declared (its class was renamed, or taken out) belongs to the living manager that makes its views.
-            observer: told what comes up.
-            texts: fingerprints of the managers' texts, by name, to be remembered.
+            living: an instance of every manager whose view exists after the applied migrations, dependencies first.
+            declared: names of all declared managers. The row of a declared manager that does not live is deleted, since its view is
+                not wanted now. The row of a manager that is not declared any more (its class was renamed, or deleted) goes to the
+                living manager that makes its views.
+            observer: gets an event for each view that comes up.
+            texts: fingerprints of the managers' texts, by name; they are stored in the view ledger.
 
         Returns:
-            What could not be brought back.
+            The managers whose views could not be brought back.
         """
         repair = Repair(self._catalog, self._ledger, self._up.bring_back, texts or {}, observer)
         return repair.run(living, declared=declared)
 
     def renew(self) -> None:
-        """Remember every view that is up as it is now: the database was restored, and the server has read all definitions anew."""
+        """Store every view that is up in the view ledger as it is now; called after a restore, which changes how the server writes definitions."""
         rows = self._ledger.read()
         found = self._catalog.look_up(
             [each.identity for row in rows.values() for each in row.relations if each.is_view]

@@ -1,4 +1,4 @@
-"""Makes a manager of a view that has none: what the database itself says of it creates it again."""
+"""Makes a manager for a view that has none, from the definition that the database stores."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from migrate_graph.database.views.catalog import Manager
 
 
 class _Call(Struct, frozen=True):
-    """A method without a text of its own: what a view without a manager says of itself is its definition alone."""
+    """A method that has no code of its own for `manager_text` to read, so that only `creates` and `drops` count as the manager's text."""
 
     function: Callable[[], None]
 
@@ -21,14 +21,14 @@ class _Call(Struct, frozen=True):
 def manager_of_nobodys(
     name: str, what: str, *, up: Callable[[], None], down: Callable[[], None], fill_as_owner: bool = False
 ) -> Manager:
-    """Return what takes a view without a manager down, and brings it up.
+    """Return a manager that takes a view without a manager down, and brings it up.
 
     Args:
-        name: what the manager is called; it has a dot, which no class has.
+        name: name of the manager; it has a dot, which the name of a declared class cannot have.
         what: the kind of the view, and its name as SQL writes it.
-        up: creates it.
-        down: drops it.
-        fill_as_owner: a materialized view is filled as the one who owns it.
+        up: creates the view.
+        down: drops the view.
+        fill_as_owner: a materialized view is filled by the role that owns it.
     """
     said = {"creates": f"CREATE {what}", "drops": f"DROP {what}", "fill_as_owner": fill_as_owner}
     kind = type(name, (), {"up": _Call(up), "down": _Call(down), **said})

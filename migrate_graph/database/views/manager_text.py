@@ -1,4 +1,4 @@
-"""Tells from the text of a view manager what it creates and drops, and what it says of it: what its database cannot know."""
+"""Reads from the source of a view manager which objects it creates and drops, and which of their properties it sets."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ NAME = rf"{_NAME}(?:\s*\.\s*{_NAME})?"
 """How SQL writes a name, with its schema or without; a regular expression."""
 
 _ANY_NAME = re.compile(r'[^\W\d][\w$]*|"(?:[^"\0]|"")+"')
-# A name that goes on (`v_{year}`, `v%s`) is none that is known.
+# A name with a variable part (`v_{year}`, `v%s`) is not known.
 _END = r"(?![\w$.{%]|\s*\.)"
 _KIND = (
     r"(?:(?:TEMP(?:ORARY)?|UNLOGGED|RECURSIVE|CONSTRAINT|UNIQUE|MATERIALIZED)\s+)*"
     r"(?P<kind>VIEW|FUNCTION|PROCEDURE|ROUTINE|AGGREGATE|POLICY|RULE|TRIGGER|DOMAIN|TYPE|TABLE|SEQUENCE|INDEX)\b"
 )
 _VERB = re.compile(rf"\b(?P<verb>CREATE|DROP)\s+(?:OR\s+REPLACE\s+)?{_KIND}", re.IGNORECASE)
-# Whatever else comes or goes: an operator, a cast, a column or constraint of a table.
+# All other objects that are created or dropped: an operator, a cast, a column or constraint of a table.
 _ANY_VERB = re.compile(r"\b(?:CREATE|DROP)\s+(?!OR\s+REPLACE\b)\w", re.IGNORECASE)
 _ONE = re.compile(rf"\s+(?:CONCURRENTLY\s+)?(?:IF\s+(?:NOT\s+)?EXISTS\s+)?(?P<name>{NAME}){_END}", re.IGNORECASE)
 _MORE = re.compile(rf"\s*(?:\([^()]*\)\s*)?,\s*(?P<name>{NAME}){_END}")
-# Whatever does more than a CREATE VIEW or a DROP VIEW says.
+# SQL that does more than a CREATE VIEW or DROP VIEW.
 _NOT_PLAIN = re.compile(
     r"\bCREATE\s+(?!VIEW\b)\w|\bDROP\s+(?!(?:MATERIALIZED\s+)?VIEW\b)\w|\b(?:CASCADE|REFRESH|ALTER|DO)\b", re.IGNORECASE
 )
 # What stands between a policy, rule or trigger and its table (`AS ON INSERT TO`, `INSTEAD OF INSERT OR UPDATE ON`).
 _OF_TABLE = re.compile(rf"\s+(?:[A-Z_,\s]*?\s)?(?:ON|TO)\s+(?P<name>{NAME}){_END}", re.IGNORECASE)
-# The steps of a function by which it puts texts together.
+# Bytecode instructions with which a function builds strings.
 _BUILDING = {"BUILD_STRING", "FORMAT_VALUE", "FORMAT_SIMPLE", "FORMAT_WITH_SPEC", "BINARY_OP"}
-# What the catalog knows under another word.
+# Kinds that `Named` has under another word.
 _CALLED = {"PROCEDURE": "FUNCTION", "ROUTINE": "FUNCTION", "AGGREGATE": "FUNCTION", "DOMAIN": "TYPE"}
 _EVENTS = {"select", "insert", "update", "delete"}
 _GRANT = re.compile(r"\b(?:GRANT|REVOKE)\b[^;]*", re.IGNORECASE)
@@ -59,13 +59,13 @@ _QUOTE = '"'
 
 
 class Named(Struct, frozen=True):
-    """Something that a CREATE or DROP names.
+    """An object that a CREATE or DROP statement names.
 
     Attributes:
         verb: CREATE or DROP.
-        kind: VIEW (a materialized one too), FUNCTION (every routine), POLICY …
-        name: the bare name, folded.
-        schema: folded, of the table where it belongs to one; empty when it is not written.
+        kind: VIEW (also for a materialized one), FUNCTION (for every routine), POLICY …
+        name: the bare name, folded to lower case if it is not quoted.
+        schema: the schema, folded likewise; of a policy, rule or trigger that of its table; empty when it is not written.
         table: bare name of the table that a policy, rule or trigger belongs to.
         written: the name as the SQL writes it.
     """
@@ -79,14 +79,14 @@ class Named(Struct, frozen=True):
 
 
 class ManagerText(Struct, frozen=True, dict=True):
-    """What the text of a manager's `up()` and `down()` says.
+    """What the source of a manager's `up()` and `down()` says.
 
     Attributes:
-        named: what it creates and drops.
-        put_together: some of its SQL is put together when it runs, so that it may make and drop what its text does not name.
-        words: every text that stands by itself, folded: where names are put together, one of them may be a name.
-        texts: all of them.
-        heard: what `up()` has sent is among them, so that it has said nothing else.
+        named: the objects that it creates and drops.
+        put_together: some of its SQL is built at run time, so that it may create and drop objects that its source does not name.
+        words: every string that is just one name, folded: it may be used as a name in SQL that is built at run time.
+        texts: all strings of the source.
+        heard: `texts` includes the statements that `up()` has sent, so that it has sent no others.
     """
 
     named: frozenset[Named] = frozenset()
@@ -97,20 +97,20 @@ class ManagerText(Struct, frozen=True, dict=True):
 
     @cached_property
     def is_plain(self) -> bool:
-        """Whether it looks as if its SQL did nothing but create and drop views."""
+        """Whether its SQL seems to do nothing but create and drop views."""
         return any(each.kind == "VIEW" for each in self.named) and not any(map(_NOT_PLAIN.search, self.texts))
 
     def and_said(self, statements: Iterable[str]) -> ManagerText:
-        """Return the same, and what `up()` has sent."""
+        """Return the same text with the statements that `up()` has sent."""
         return replace(self, texts=(*self.texts, *statements), heard=True)
 
     @property
     def is_complete(self) -> bool:
-        """Whether what it does not say is not said at all."""
+        """Whether all SQL of the manager is known, so that a statement which is not found here is never sent."""
         return self.heard or (bool(self.texts) and not self.put_together)
 
     def names(self, *, kind: str, name: str, schema: str, table: str = "", visible: bool = True) -> bool:
-        """Return whether it creates or drops something of this kind and name; a name alone means what is visible."""
+        """Return whether it creates or drops an object of this kind and name; a name without a schema means a `visible` object only."""
         return any(
             each.kind == kind
             and each.name == name
@@ -131,12 +131,12 @@ class ManagerText(Struct, frozen=True, dict=True):
         return any(pattern.search(text) for text in self.texts)
 
     def grants_to(self, role: str, privilege: str, *, option: bool = False) -> bool:
-        """Return whether it says itself that a role (empty for PUBLIC) may do something, or may not.
+        """Return whether it grants or revokes a privilege of a role itself.
 
         Args:
-            role: who.
+            role: the role; empty for PUBLIC.
             privilege: SELECT, EXECUTE …
-            option: whether it may give it on.
+            option: the statement must be about the GRANT OPTION.
         """
         wanted = (role or "public").lower()
         name = re.compile(
@@ -151,7 +151,7 @@ class ManagerText(Struct, frozen=True, dict=True):
 
 
 def _tells_of(statement: str, privilege: str) -> bool:
-    """Return whether a GRANT or REVOKE may be about a privilege; one whose words are put together may be about any."""
+    """Return whether a GRANT or REVOKE may be about a privilege; one without the name of a privilege (built at run time) may be about any."""
     words = {
         word.upper() for word in re.findall(r"\w+", re.split(r"\bON\b", statement, maxsplit=1, flags=re.IGNORECASE)[0])
     }
@@ -159,7 +159,7 @@ def _tells_of(statement: str, privilege: str) -> bool:
 
 
 def text_of(kind: type) -> ManagerText:
-    """Read a manager's class."""
+    """Read the source of a manager's class."""
     return _text(tuple(dict.fromkeys((text.replace("%%", "%"), goes_on) for text, goes_on in _texts(kind))))
 
 
@@ -203,38 +203,38 @@ def _table_after(text: str, place: int) -> tuple[str, str]:
 
 
 def parted(written: str) -> tuple[str, str]:
-    """Return schema and name of an identifier as SQL writes them; a schema that is not written is empty."""
+    """Split an identifier into schema and name, both as SQL writes them; a schema that is not written is empty."""
     parts = _ANY_NAME.findall(written)
     return (parts[-2] if len(parts) > 1 else "", parts[-1]) if parts else ("", written)
 
 
 def bare(name: str) -> str:
-    """Return the name that an identifier stands for, folded when it is not quoted."""
+    """Return the name that an identifier stands for: without quotes, or folded to lower case when it is not quoted."""
     name = name.strip()
     return name[1:-1].replace('""', '"') if name.startswith('"') else name.lower()
 
 
 def words_of(text: str) -> set[str]:
-    """Return the words of a text, and its names in quotes: in small letters and without the quotes, as they are compared."""
+    """Return the words and quoted names of a text, in lower case and without the quotes."""
     return {bare(word).lower() for word in _ANY_NAME.findall(text)}
 
 
 def names_created(kind: type) -> tuple[str, ...]:
-    """Return the views that `up()` of a manager's class creates, as the SQL writes them; empty when it puts them together."""
+    """Return the views that a manager's class creates, as its SQL writes their names; empty when the names are built at run time."""
     named = text_of(kind).named
     return tuple(sorted({each.written for each in named if each.verb == "CREATE" and each.kind == "VIEW"}))
 
 
 def speaks_of(kind: type, name: str) -> bool:
-    """Return whether `up()` of a manager's class, or a text or function it refers to, names something."""
+    """Return whether a name stands in `up()` of a manager's class, or in a string or function that `up()` refers to."""
     pattern = re.compile(rf"(?<!\w){re.escape(name)}(?!\w)", re.IGNORECASE)
     return any(pattern.search(text) for text, _ in _texts(kind, "up"))
 
 
 def _texts(kind: type, *methods: str) -> Iterator[tuple[str, bool]]:
-    """Yield every text that a manager's class uses, and whether it may be the beginning of a longer one."""
+    """Yield every string that a manager's class uses, and whether it may be the beginning of a longer one that is built at run time."""
     for base in kind.__mro__:
-        # Not its docstring or module: what is told about it is not what it does.
+        # Not `__doc__` or `__module__`: they are not SQL.
         values = [value for name, value in vars(base).items() if not name.startswith("__")]
         yield from ((text, False) for value in values for text in strings_in(value))
     for value in reached(*(getattr(kind, method, None) for method in methods or ("up", "down"))):

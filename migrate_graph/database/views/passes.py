@@ -1,4 +1,4 @@
-"""What taking a block down and bringing it up share: managers are called with care, and what would be lost is refused."""
+"""What taking a block down and bringing it up have in common: calling a manager, and refusing to lose objects."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from migrate_graph.errors import ViewError
 from migrate_graph.foreign_text import shown
 
 PASSES = 4
-"""How often a block is begun anew at most, because something went that nobody had announced."""
+"""How often a block is tried at most, when each try drops an object that no manager names."""
 
 
 def and_said(before: list[str] | None, more: list[str] | None) -> list[str] | None:
-    """Return what was sent before and after, where both were heard."""
+    """Return both lists of statements in one; None where one of them was not recorded."""
     return None if before is None or more is None else before + more
 
 
 class Again(Exception):  # noqa: N818 - names what is to be done
-    """Undo a pass, read this as well (nothing: look after each manager), and go again."""
+    """Undo a pass and try again, with these objects read before; without keys: look at the database after each manager."""
 
     def __init__(self, keys: Collection[Key]) -> None:
         super().__init__()
@@ -30,11 +30,11 @@ class Again(Exception):  # noqa: N818 - names what is to be done
 
 
 class Pass:
-    """One direction of a block.
+    """The base of `Down` and `Up`.
 
     Args:
-        catalog: on the connection that does it.
-        ledger: through the same.
+        catalog: the catalog, on the migration's connection.
+        ledger: the view ledger, on the same connection.
     """
 
     def __init__(self, catalog: ViewCatalog, ledger: ViewLedger) -> None:
@@ -42,11 +42,11 @@ class Pass:
         self._ledger = ledger
 
     def call(self, method: Callable[[], object], what: str, block: Block) -> list[str] | None:
-        """Run `up()` or `down()`; return what it sent, where that is heard.
+        """Run `up()` or `down()`; return the statements that it sent, None where they cannot be recorded.
 
         Raises:
-            StillRead: the database refuses it, because something depends on the view.
-            ViewError: it swallowed an SQL error, or gave its work back undone.
+            StillRead: the database refuses to drop a view that another object depends on.
+            ViewError: the method swallowed an SQL error, or returned a generator or coroutine, which nobody runs.
         """
         try:
             with self._catalog.commits_held() as heard:
@@ -68,7 +68,7 @@ class Pass:
         return heard
 
     def refuse_losses(self, block: Block, before: Observation, lost: Iterable[Relation]) -> None:
-        """Refuse what went along by CASCADE (SQLite: what no longer works) and belongs to no manager of this block."""
+        """Raise when objects that no manager of this block owns were dropped by CASCADE (SQLite: do not work any more)."""
         losses = {relation.label: relation.identity for relation in lost}
         losses |= dict.fromkeys(self._catalog.broken(before), "")
         if not losses:
@@ -77,7 +77,7 @@ class Pass:
         raise losses_error(block, {label: owners.get(identity, "") for label, identity in losses.items()})
 
     def _take_over(self, relations: Mapping[str, Sequence[Relation]], rows: Mapping[str, LedgerRow]) -> None:
-        """Take what these managers have made out of the rows of all others: of a class that was renamed, or withdrawn."""
+        """Remove the relations of these managers from the rows of all others, for example of a class that was renamed or deleted."""
         known = {name: {each.identity for each in row.relations} for name, row in rows.items()}
         new = {each.identity for name, some in relations.items() for each in some} - {
             identity for name in relations for identity in known.get(name, ())

@@ -1,4 +1,4 @@
-"""Tells what some statements create and drop, where they are so plain that it cannot be anything else."""
+"""Reads from the text of statements which views they create and drop, where the statements are plain enough to be sure."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _LOOK = re.compile(re.escape(IS_MATERIALIZED).replace(r"\{name\}", r"E?'(?:[^'\\
 
 
 class PlainChanges(Struct, frozen=True):
-    """What plain statements do.
+    """The views that plain statements drop and create.
 
     Attributes:
-        dropped: names of views, as they are written.
-        created: names of views, in this order.
+        dropped: names of the dropped views, as they are written.
+        created: names of the created views, in this order.
     """
 
     dropped: tuple[str, ...] = ()
@@ -32,7 +32,10 @@ class PlainChanges(Struct, frozen=True):
 
 
 def plain_changes(statements: Iterable[str]) -> PlainChanges | None:
-    """Return what statements create and drop when each is a DROP VIEW without CASCADE, a CREATE VIEW, or one that does neither; else None."""
+    """Return which views statements create and drop; None where one of the statements is not plain.
+
+    Plain are DROP VIEW without CASCADE, CREATE VIEW, and some that create and drop nothing (GRANT, REVOKE, COMMENT ON).
+    """
     dropped: list[str] = []
     created: list[str] = []
     for statement in statements:

@@ -1,4 +1,4 @@
-"""Compares what the view ledger remembers of managed views, or their text says, with what the database has."""
+"""Compares the managed views, as the view ledger or the text of their manager has them, with the views in the database."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ _CAST = re.compile(r"::(?:\"[^\"]+\"|[a-z_ ]+|\w+\.)+(?:\(\d+(?:,\d+)?\))?(?:\[\
 _TOKEN = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|\w+|\s+|.", re.DOTALL)
 
 _DEEPEST = 100
-"""Parentheses in parentheses that are looked at."""
+"""Most levels of nested parentheses; a definition with more is compared as it is."""
 
 
 class ViewPresence(Struct, frozen=True):
-    """What has become of the relations that a manager made last.
+    """The present state of the relations that a manager made last.
 
     Attributes:
-        relations: identities, as they were made; of a manager that never ran here (a database taken over), as it writes them.
-        missing: those that are not in the database.
-        changed: those whose definition is another than the one they were made with.
-        unknown: those that somebody else has locked, so that their definition cannot be looked at without waiting.
-        down: it was taken down and not brought back.
+        relations: identities of its views; for a manager that never ran in this database, the names in its text.
+        missing: those that do not exist.
+        changed: those whose definition has changed since they were made.
+        unknown: those that another session has locked, so that their definition cannot be read without waiting.
+        down: they were taken down and not brought back.
     """
 
     relations: tuple[str, ...]
@@ -43,12 +43,12 @@ class ViewPresence(Struct, frozen=True):
 def view_presences(
     catalog: ViewCatalog, rows: Mapping[str, LedgerRow], managers: Mapping[str, type]
 ) -> dict[str, ViewPresence]:
-    """Look for every relation of some managers; writes nothing, and waits for nobody.
+    """Look for the views of these managers; write nothing, and wait for no lock.
 
     Args:
-        catalog: of the database.
-        rows: of the view ledger, by manager.
-        managers: by name; one that never ran here is known when the SQL in its `up()` says what it creates.
+        catalog: catalog of the database.
+        rows: rows of the view ledger, by manager.
+        managers: managers by name; one that never ran here is included when the SQL in its `up()` names the views it creates.
     """
     known = {name: row for name, row in rows.items() if name in managers}
     written = {name: names_created(kind) for name, kind in managers.items() if name not in rows}
@@ -84,7 +84,7 @@ def _presence(
 
 
 def differs(made: Relation, now: Relation) -> bool:
-    """Return whether two definitions differ; those written by two versions of the server are not comparable."""
+    """Return whether two definitions differ; False for those of two server versions, which cannot be compared."""
     comparable = made.fingerprint.partition(":")[0] == now.fingerprint.partition(":")[0]
     if not comparable or made.fingerprint == now.fingerprint:
         return False
@@ -92,10 +92,11 @@ def differs(made: Relation, now: Relation) -> bool:
 
 
 def settled(definition: str) -> str:
-    """Return a definition as the server writes it when it has read its own text once more.
+    """Return a definition in one form, so that it compares equal after a dump and restore.
 
-    It moves the casts of a list: `((ARRAY['a'::varchar])::text[])` becomes `(ARRAY[('a'::varchar)::text])`. There they do not count.
-    And it takes a chain of ANDs or ORs for one that `BETWEEN` had made several: `((a AND b) AND c)` becomes `(a AND b AND c)`.
+    When the server reads a definition that it has written itself, it writes some parts differently the next time. It moves the
+    casts of a list: `((ARRAY['a'::varchar])::text[])` becomes `(ARRAY[('a'::varchar)::text])`; so casts in lists are removed. It joins
+    chains of ANDs or ORs that `BETWEEN` had nested: `((a AND b) AND c)` becomes `(a AND b AND c)`; so nested chains are joined.
     """
     return _flattened(_without_casts(definition))
 
@@ -112,7 +113,7 @@ def _without_casts(definition: str) -> str:
 
 
 def _flattened(text: str) -> str:
-    """Return a text in which chains of ANDs, or of ORs, stand in no parentheses within longer ones of the same kind."""
+    """Return a text without the parentheses around a chain of ANDs (or ORs) that is part of a longer chain of the same kind."""
     levels: list[list[Any]] = [[]]
     for piece in _TOKEN.findall(text):
         if piece == "(":
@@ -137,7 +138,7 @@ def _joined_by(level: list[Any]) -> str:
 
 
 def _links(level: list[Any], word: str) -> list[str]:
-    """Return the links of a chain; a level that is none is the only link of itself."""
+    """Return the operands of a chain of ANDs or ORs (`word`); where the level is no chain, its whole text."""
     parts: list[list[Any]] = [[]]
     for piece in level:
         if word and piece == word:
@@ -156,7 +157,7 @@ def _links(level: list[Any], word: str) -> list[str]:
 
 
 def _closing(text: str, place: int) -> int:
-    """Return the place of the parenthesis that closes the one before `place`; texts in quotes are passed over."""
+    """Return the position of the parenthesis that closes the one before `place`; quoted texts are skipped."""
     depth = 1
     for match in re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|[()]").finditer(text, place):
         depth += {"(": 1, ")": -1}.get(match[0], 0)

@@ -1,4 +1,4 @@
-"""Fills the materialized views that came up without their rows, each in a transaction of its own."""
+"""Refreshes the materialized views that were created without rows, each in its own transaction."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Unfilled(Struct, frozen=True):
     """A materialized view that could not be filled.
 
     Attributes:
-        manager: its name.
-        relation: the materialized view.
-        error: what the database has said.
+        manager: name of its manager.
+        relation: identity of the materialized view.
+        error: the exception of the database.
     """
 
     manager: str
@@ -29,16 +29,16 @@ class Unfilled(Struct, frozen=True):
 
 
 class Refresher(Struct, frozen=True):
-    """Fills what the view ledger says is to be filled.
+    """Refreshes the materialized views that are marked as unfilled in the view ledger.
 
-    The word of the ledger goes in the transaction in which the rows come: whoever dies before its commit has forgotten nothing.
+    The mark is removed in the transaction that fills the view. So a run that is killed before the commit leaves the mark.
 
     Attributes:
-        catalog: on the connection that does it.
-        ledger: through the same.
-        commit: makes one of them durable.
-        observer: told what is filled.
-        only: what these managers wait for alone; None: everything.
+        catalog: the catalog, on the connection that fills the views.
+        ledger: the view ledger, on the same connection.
+        commit: commits after each view.
+        observer: gets an event for each view.
+        only: only the views of these managers; None: all.
     """
 
     catalog: ViewCatalog
@@ -48,17 +48,17 @@ class Refresher(Struct, frozen=True):
     only: Collection[str] | None
 
     def run(self) -> tuple[Unfilled, ...]:
-        """Fill one after another, what others read first; return those that could not be filled."""
+        """Fill one view after another, those that others read first; return those that could not be filled."""
         waiting = self._waiting()
         while True:
             left = tuple(filter(None, [self._one(manager, relation) for manager, relation in waiting]))
-            # One that reads another says so at once, and has its turn when that is filled: the order of creation is mostly right.
+            # The order of creation is mostly right. A view that reads an unfilled one fails at once, and is tried again in the next round.
             if len(left) in {0, len(waiting)}:
                 return left
             waiting = [(each.manager, each.relation) for each in left]
 
     def _waiting(self) -> list[tuple[str, str]]:
-        """Return the managers and their views, oldest views first; what is there no longer comes first."""
+        """Return the managers and their unfilled views: first the views that no longer exist, then the others, oldest first."""
         rows = self.ledger.read_unfilled().items()
         asked = [row for name, row in rows if self.only is None or name in self.only]
         owners = {relation: row.manager for row in asked for relation in row.unfilled}
@@ -72,25 +72,25 @@ class Refresher(Struct, frozen=True):
                 told = list(self._fill(manager, relation))
                 self._settle(manager, relation)
             self.commit()
-        except Exception as error:  # noqa: BLE001 - whatever a query of the project's raises; the others are filled nevertheless
+        except Exception as error:  # noqa: BLE001 - a query of the project can raise anything; the other views are filled nevertheless
             return Unfilled(manager, relation, error)
         for event in told:
             self.observer(event)
         return None
 
     def _fill(self, manager: str, relation: str) -> Iterator[ViewRefreshed | Warned]:
-        """Fill one, where that is to be done still; yield what is to be told when it is durable."""
+        """Fill one view, if it still needs it; yield the events that are reported after the commit."""
         found = self.catalog.contents([relation]).get(relation)
         if found is None:
             yield Warned(f"{relation} was to be refreshed, and is there no longer")
-        elif not found.populated:  # else somebody was faster
+        elif not found.populated:  # else somebody has refreshed it meanwhile
             self.observer(ViewRefreshing(manager, relation))
             started = time.monotonic()
             self.catalog.fill(relation, role=found.role)
             yield ViewRefreshed(manager, relation, time.monotonic() - started)
 
     def _settle(self, manager: str, relation: str) -> None:
-        """Forget that one is to be filled; of what nobody manages nothing else is to be known."""
+        """Remove the mark of one view; a row of a view without a manager is deleted when no mark is left."""
         row = self.ledger.read([manager]).get(manager)
         if row is None:
             return

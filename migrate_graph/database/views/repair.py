@@ -1,4 +1,4 @@
-"""Brings back what a killed or failed run has left down: by its manager, or else from its stored definition."""
+"""Brings back views that a killed or failed run has left down: by their manager, or else from the stored definition."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Unrepaired(Struct, frozen=True):
     """A manager whose views are still down after a repair pass.
 
     Attributes:
-        manager: its name.
-        relations: what is missing.
-        error: why it could not be brought back.
+        manager: name of the manager.
+        relations: identities of the missing relations.
+        error: why they could not be brought back.
     """
 
     manager: str
@@ -36,7 +36,10 @@ def _unrepaired(row: LedgerRow, error: str) -> Unrepaired:
 
 
 def _heir(row: LedgerRow, managers: Mapping[str, Manager], rows: Mapping[str, LedgerRow]) -> Manager | None:
-    """Return the living manager that makes the views of one that is declared no longer, and has no views of its own yet."""
+    """Return the living manager that makes the views of a row and has no row yet; None where there is none.
+
+    It is asked for a row whose own manager is not living, for example because its class was renamed.
+    """
     for name, manager in managers.items():
         claims, views = Claims([manager], {}), [each for each in row.relations if each.is_view]
         if name not in rows and views and all(map(claims.owner, views)):
@@ -48,11 +51,11 @@ class Repair(Struct, frozen=True):
     """Repairs the views of a database, outside of a migration; the caller commits.
 
     Attributes:
-        catalog: of the database.
-        ledger: the view ledger, which says what is down.
-        bring_back: has a manager make its views, and restores what is stored of them.
-        texts: fingerprints of the managers' texts, by name, to be remembered.
-        observer: told what comes up.
+        catalog: catalog of the database.
+        ledger: the view ledger, which says which views are down.
+        bring_back: lets a manager create its views, and restores their stored properties.
+        texts: fingerprints of the managers' texts, by name; they are stored in the view ledger.
+        observer: gets an event for each view that comes up.
     """
 
     catalog: ViewCatalog
@@ -62,11 +65,11 @@ class Repair(Struct, frozen=True):
     observer: Observer
 
     def run(self, living: Sequence[Manager], *, declared: AbstractSet[str]) -> tuple[Unrepaired, ...]:
-        """Bring everything back, as far as that works, and return what could not be brought back.
+        """Bring back as much as possible; return the managers whose views could not be brought back.
 
         Args:
             living: see `ViewKeeper.repair`.
-            declared: as there.
+            declared: see `ViewKeeper.repair`.
         """
         down = self.ledger.read(down=True)
         managers = {name_of(manager): manager for manager in living}
@@ -80,21 +83,21 @@ class Repair(Struct, frozen=True):
         waiting = sorted(down.keys() - set(settled), key=lambda name: (place.get(name, len(place)), name))
         errors: dict[str, str] = {}
         doubt = self.catalog.distrust(self.ledger.table) if waiting else ""
-        if doubt:  # what is stored would be run as the role of this session
+        if doubt:  # stored SQL would run with the rights of this session's role
             return tuple(_unrepaired(down[name], f"nothing stored is run: {doubt}") for name in waiting)
         before = len(waiting) + 1
         while 0 < len(waiting) < before:
-            # Stored definitions have no order of their own: whatever works now may be what the next one reads.
+            # The order of stored definitions is not known: a view that comes up in this round may be read by one that failed.
             before = len(waiting)
             waiting = [name for name in waiting if not self._succeeds(name, managers, errors)]
         return tuple(_unrepaired(down[name], errors[name]) for name in waiting)
 
     def _succeeds(self, name: str, managers: Mapping[str, Manager], errors: dict[str, str]) -> bool:
-        errors.pop(name, None)  # of the round before, in which what it reads was missing
+        errors.pop(name, None)  # the error of the last round, when a view that it reads was missing
         row = self.ledger.read([name])[name]
         if row.state is ViewState.UP:
             return True
-        if not row.relations and name not in managers:  # what it had came up with another manager
+        if not row.relations and name not in managers:  # another manager has brought up its views
             self.ledger.forget([name])
             return True
         heir = managers.get(name) or _heir(row, managers, self.ledger.read())

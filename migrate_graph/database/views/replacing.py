@@ -1,4 +1,4 @@
-"""Brings new texts of views in while what reads them stays up, where the database can replace a view as it stands."""
+"""Replaces views by their new text with CREATE OR REPLACE, so that the views which read them stay up."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from migrate_graph.errors import ViewError
 from migrate_graph.messages import first_line
 
 _TRIES = 3
-"""How often it is begun anew at most, because the session has lost its prepared queries."""
+"""How often a renewal is tried at most when the session has lost its prepared queries."""
 
 
 class Renewal(Struct, frozen=True):
-    """What is to be brought in.
+    """The views that are to get a new text.
 
     Attributes:
-        block: the managers: `up` are those whose views are there and stay, dependencies first; `down` those that hand theirs over.
-        opened: names of those whose text comes in whether it was edited or not.
-        heirs: for each manager that takes a view over, the name of the one that has made it.
-        leaving: names of managers whose views go afterwards.
+        block: the managers: `up` are those whose views exist and stay, dependencies first; `down` those whose view gets another manager.
+        opened: names of the managers whose view is replaced even if its text was not edited.
+        heirs: for each manager that takes over a view, the name of the manager that has made it.
+        leaving: names of the managers whose views are dropped afterwards.
     """
 
     block: Block
@@ -40,11 +40,11 @@ class Renewal(Struct, frozen=True):
 
 
 class Replaced(Struct, frozen=True):
-    """What has become of a renewal.
+    """The result of a renewal.
 
     Attributes:
-        names: of the managers whose views were replaced, in this order; none: nothing was done, and they must go down and come up.
-        why_not: why nothing was done, where the declarations do not tell before.
+        names: the managers whose views were replaced, in this order.
+        why_not: why nothing was done, so that the views must be dropped and created; empty where the declarations say it already.
     """
 
     names: tuple[str, ...] = ()
@@ -52,10 +52,10 @@ class Replaced(Struct, frozen=True):
 
 
 class _Cannot(Exception):  # noqa: N818 - names what happened
-    """A view must go down and come up instead.
+    """A view must be dropped and created instead.
 
     Args:
-        why: says why, where the declarations do not tell before.
+        why: the reason; empty where the declarations say it already.
     """
 
     def __init__(self, why: str = "") -> None:
@@ -64,10 +64,10 @@ class _Cannot(Exception):  # noqa: N818 - names what happened
 
 
 def replaced(catalog: ViewCatalog, ledger: ViewLedger, renewal: Renewal) -> Replaced:
-    """Replace views by their new texts, all that are wanted or none.
+    """Replace views by their new texts, all or none.
 
     Raises:
-        Exception: whatever the database says that has nothing to do with the views: a lock that others hold, a lost connection.
+        Exception: an error that has nothing to do with the views, for example a lock timeout or a lost connection.
     """
     in_place = catalog.in_place()
     if in_place is None:
@@ -109,20 +109,20 @@ class _Attempt:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of the managers whose views were replaced, in this order."""
+        """Names of the managers whose views were replaced, in this order."""
         return tuple(self._made)
 
     def run(self) -> None:
-        """Replace what is wanted.
+        """Replace the views of the renewal that have a new text.
 
         Raises:
-            _Cannot: something of it must go down.
+            _Cannot: one of them must be dropped instead.
         """
         self._rows = self._ledger.read(self._block.names)
         if down := [name for name, row in self._rows.items() if row.state is ViewState.DOWN]:
             raise _Cannot(f"{', '.join(down)} is down")
         if not all(map(replacement_of, self._block.down)):
-            raise _Cannot  # what such a manager has made besides its view would stay
+            raise _Cannot  # other objects of such a manager, a function for example, would stay
         self._keys = self._there()
         watched = self._in_place.is_watched()
         for manager in self._block.up:
@@ -149,7 +149,11 @@ class _Attempt:
         return name in self._opened or name in self._heirs or bool(known and text and known != text)
 
     def _there(self) -> dict[str, set[Key]]:
-        """Return the views of each manager that stays; one that is missing must be created."""
+        """Return the keys of the views of each manager in `up`.
+
+        Raises:
+            _Cannot: one of them is missing.
+        """
         written = {name_of(each): self._written(each) for each in self._block.up}
         found = self._catalog.look_up([each for names in written.values() for each in names])
         for name, names in written.items():
@@ -189,7 +193,7 @@ class _Attempt:
             self._grown.add(key)
 
     def _how(self, manager: Manager) -> Replacement:
-        """Return how a view is replaced; it must be the one that its manager, or the one before it, has made."""
+        """Return how a view is replaced; the existing view must be the one that its manager, or the former manager, has made."""
         how = replacement_of(manager)
         if how is None or how.materialized:
             raise _Cannot
@@ -210,7 +214,7 @@ class _Attempt:
     # -- what reads it ----------------------------------------------------------------------------------------------
 
     def _means_something_else(self, manager: Manager) -> bool:
-        """Return whether the same text would make another view now: it reads one that has got more columns, and takes all there are."""
+        """Return whether the same text would create another view now: it has `SELECT *` from a view that has got more columns."""
         keys = self._keys[name_of(manager)]
         if not self._grown or keys.isdisjoint(self._in_place.readers(self._grown)):
             return False
@@ -221,10 +225,12 @@ class _Attempt:
         return not self._in_place.is_made_by(key, how.query)
 
     def _require_no_circle(self) -> None:
-        """Refuse what the database would notice only when it is read; and readers with a manager that nobody has named.
+        """Refuse views that read themselves, and views that read a replaced one while their manager does not declare it.
+
+        The database would notice a circle only when the view is read.
 
         Raises:
-            _Cannot: there is something of the kind.
+            _Cannot: there is such a view.
         """
         if self._in_place.is_circular({key for name in self._made for key in self._keys[name]}):
             raise _Cannot("it would read itself")
@@ -236,12 +242,12 @@ class _Attempt:
 
 
 def _reads_itself(view: Relation) -> bool:
-    """Return whether a view's name stands in its query: every view's own rule depends on it, so that the catalog does not tell."""
+    """Return whether a view's own name stands in its query. The catalog does not tell: every view's rule depends on the view itself."""
     name = re.compile(rf'(?<![\w$."]){re.escape(view.identity)}(?![\w$"])')
     return len(name.findall(view.definition)) > 1
 
 
 def _with_options(before: Relation, after: Relation) -> Iterator[Item]:
-    """Return what is said of a view, with the options that it had: all else the database has left alone."""
+    """Return the items of a replaced view with its former options: CREATE OR REPLACE resets options and keeps everything else."""
     yield from (item for item in after.items if item.aspect != "option")
     yield from (item for item in before.items if item.aspect == "option")

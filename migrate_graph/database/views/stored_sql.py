@@ -1,4 +1,4 @@
-"""Judges whether a stored statement may be run: it must be one statement, of the kind that was stored, about the thing it stands with."""
+"""Checks whether SQL from the view ledger may be run: it must be one statement, of an expected kind, about the relation it is stored with."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import re
 from migrate_graph.database.relation import Item, Relation
 from migrate_graph.errors import ViewError
 
-# One piece of SQL as the server reads it with standard_conforming_strings, which is on when this is run: only texts that begin with E
-# know backslashes. Whatever could be read in two ways is no piece at all.
+# One token of SQL, as the server reads it with standard_conforming_strings, which is on when these statements run: only strings that
+# begin with E have backslash escapes. Text that could be read in two ways matches no token.
 _PIECES = re.compile(
     r"""(?P<escaped>\b[eE]'(?:[^'\\]|''|\\.)*')|(?P<plain>(?:\b[bBxXnN])?'(?:[^']|'')*')|(?P<name>"(?:[^"]|"")*")"""
     r"""|(?P<word>[^\W\d][\w$]*(?!['\w$]))|(?P<number>\$?\d+(?!['\w$]))|(?P<body>\$(?P<tag>(?:[^\W\d]\w*)?)\$.*?\$(?P=tag)\$)"""
@@ -23,7 +23,7 @@ _BEGINNINGS = {
     "RULE": r"CREATE RULE ",
     "TRIGGER": r"CREATE (?:CONSTRAINT )?TRIGGER ",
 }
-# `$it`: what it stands with. Indexes and statistics have names of their own.
+# `$it` is the relation that the item is stored with. Indexes and statistics have names of their own.
 _KINDS = (
     r"(?:VIEW|MATERIALIZED VIEW|FUNCTION|PROCEDURE|AGGREGATE|POLICY|RULE|TRIGGER|TYPE|TABLE|SEQUENCE|INDEX|OPERATOR"
     r"|OPERATOR CLASS|OPERATOR FAMILY|CAST|CONSTRAINT|COLUMN|STATISTICS|SCHEMA|EXTENSION)"
@@ -41,13 +41,13 @@ _OF_ITEMS = (
 
 
 def is_one_statement(text: str, *, of_function: bool = False) -> bool:
-    """Return whether a text is one statement however it is read; what cannot be told is not.
+    """Return whether a text is certainly one statement; False in case of doubt.
 
-    The server itself writes what is stored: without comments, and with every quote doubled.
+    The server itself has written what is stored: without comments, and with every quote doubled.
 
     Args:
-        text: of the statement.
-        of_function: it creates a function, whose body may stand between dollars, or between BEGIN ATOMIC and END.
+        text: the statement.
+        of_function: it creates a function, whose body may be dollar-quoted, or stand between BEGIN ATOMIC and END.
     """
     pieces = _pieces(text.rstrip().removesuffix(";"), bodies=of_function)
     if pieces is None:
@@ -60,7 +60,7 @@ def is_one_statement(text: str, *, of_function: bool = False) -> bool:
             return False
         if piece == ";" and not depth:
             if not is_body or cases:
-                return False  # a CASE that is open could be the name of a column, and the next END that of the body
+                return False  # an open CASE could be a column name, and then the next END would end the body
         elif of_function and piece == "ATOMIC" and before == "BEGIN" and not depth and not is_body:
             is_body, piece = True, ";"  # noqa: PLW2901 - a statement, or END, follows
         elif is_body and piece == "END" and not depth and before == ";":
@@ -72,7 +72,7 @@ def is_one_statement(text: str, *, of_function: bool = False) -> bool:
 
 
 def _pieces(text: str, *, bodies: bool) -> list[str] | None:
-    """Return the pieces of a text, words in capitals; None where one could be read in two ways."""
+    """Return the tokens of a text, words in capitals; None where one could be read in two ways."""
     pieces, place, was_text = list[str](), 0, False
     while place < len(text):
         piece = _PIECES.match(text, place)
@@ -83,14 +83,14 @@ def _pieces(text: str, *, bodies: bool) -> list[str] | None:
             continue
         is_text = bool(piece["escaped"] or piece["plain"])
         if is_text and was_text:
-            return None  # on another line it is more of the same text, in which a backslash may mean something
+            return None  # a string on the next line continues the one before, and would take over its escapes
         was_text = is_text
         pieces.append(piece[0].upper() if piece["word"] else piece[0])
     return pieces
 
 
 def check_stored(stored: Relation) -> None:
-    """Raise unless the stored definition is one statement that creates just this.
+    """Raise unless the stored definition is one statement that creates this relation.
 
     Raises:
         ViewError: it is not.
@@ -108,7 +108,7 @@ def check_stored(stored: Relation) -> None:
 
 
 def check_item(item: Item, statement: str, relation: Relation) -> None:
-    """Raise unless the statement of an item is one statement of the kinds that restore something.
+    """Raise unless the statement of an item is one statement of the kinds that restore an item.
 
     Raises:
         ViewError: it is not.

@@ -1,4 +1,4 @@
-"""Brings the views of one block up, and restores what is remembered of them, as a whole or not at all."""
+"""Brings the views of one block up, and restores their stored properties, as a whole or not at all."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ class Up(Pass):
     def run(
         self, block: Block, rows: Mapping[str, LedgerRow] | None = None, *, taken: Collection[str] = ()
     ) -> list[str]:
-        """Run every `up()` of a block and restore what its rows remember, as a whole or not at all.
+        """Run every `up()` of a block and restore what its rows in the view ledger store, as a whole or not at all.
 
         Args:
-            block: what comes up.
-            rows: of the view ledger; None to read them, which must all be down.
-            taken: names of the managers of the blocks that are open: what these make comes up there.
+            block: the block that comes up.
+            rows: its rows in the view ledger; None to read them: then all of them must be down.
+            taken: names of the managers of the open blocks: their views come up when these blocks are left.
 
         Returns:
-            The managers of what has come up without its rows.
+            The managers of the materialized views that came up without rows.
 
         Raises:
-            RolledBack: the rows are not down.
-            ViewError: a view did not come up, or something cannot be restored.
+            RolledBack: a row is not down.
+            ViewError: a view did not come up, or a property of it cannot be restored.
         """
         seen: Observation | None = None
         unfilled = set[str]()
@@ -56,7 +56,7 @@ class Up(Pass):
         for _ in range(PASSES):
             try:
                 with self._catalog.atomic(ours=True), self._catalog.standing_at(block.place):
-                    # A view comes up where it was, wherever the body went meanwhile.
+                    # A view comes up in its former schema, also when the body has changed the search_path.
                     rows = self._rows_down(block) if rows is None else rows
                     unfilled = self._pass_up(block, rows, seen, careful=careful, brief=brief and not careful)
             except Unseen:
@@ -90,7 +90,7 @@ class Up(Pass):
         )
 
     def _unmade(self, block: Block, taken: Collection[str]) -> list[Manager]:
-        """Return what the views of a block use and no migration has made here yet: they come up first then, as in a new database."""
+        """Return the managers that the views of a block use, and whose views were never made in this database: these come up first."""
         used = {name_of(each): each for each in block.used() if name_of(each) not in {*taken, *block.names}}
         known = self._ledger.read(used)
         written = {name: names_created(type(each)) for name, each in used.items() if name not in known}
@@ -106,13 +106,13 @@ class Up(Pass):
     def _pass_up(
         self, block: Block, rows: Mapping[str, LedgerRow], seen: Observation | None, *, careful: bool, brief: bool
     ) -> set[str]:
-        """Run every `up()` once; return the managers of what has come up without its rows."""
+        """Run every `up()` once; return the managers of the materialized views that came up without rows."""
         claims = Claims(block.up, rows, block.texts)
         stored = [relation for name in block.names if name in rows for relation in rows[name].relations]
         brief = brief and claims.are_plain and not block.built
         changes, steps = self._create(block, claims, careful=careful, brief=brief)
         dropped: list[Relation] = []
-        if changes.gone:  # up() drops something first: it is kept as if down() had done it
+        if changes.gone:  # up() has dropped something: it is treated as if down() had dropped it
             dropped = self._dropped_by_up(block, changes.gone, claims, seen)
             if seen:
                 self._catalog.confirm(seen, changes.gone, is_plain=False)
@@ -169,10 +169,10 @@ class Up(Pass):
                 )
 
     def _made(self, changes: Changes, claims: Claims, steps: Mapping[Key, str]) -> dict[Key, tuple[str, Relation]]:
-        """Return each new view with its manager: the one in whose `up()` it came, or whose text announced it.
+        """Return each new view with its manager: the one in whose `up()` it was created, or whose text names it.
 
         Raises:
-            Again: nobody announced one, so the next pass must look after each `up()`.
+            Again: no text names a new view, so the next pass must look at the database after each `up()`.
         """
         unknown = [key for key in changes.made if key not in changes.known]
         relations = {**changes.known, **(self._catalog.describe(unknown) if unknown else {})}
@@ -194,7 +194,7 @@ class Up(Pass):
         new += [(key, thing, claims.owner(thing)) for key, thing in there.values()]
         fill = {name_of(manager) for manager in block.up if getattr(manager, "fill_as_owner", False)}
         again = []
-        for key, relation, name in new:  # in the order of their creation: who fills one reads what was made before it
+        for key, relation, name in new:  # in the order of creation: filling a view reads earlier ones
             fills = name in fill and relation.kind == "MATERIALIZED VIEW" and name not in block.deferred
             if relation.identity in was or fills:
                 text = claims.texts.get(name) or next(iter(claims.texts.values()))
@@ -217,7 +217,7 @@ class Up(Pass):
         made: Mapping[Key, tuple[str, Relation]],
         there: Mapping[str, tuple[Key, Relation]],
     ) -> None:
-        """Refuse what a `down()` of a manager that lives has dropped, and what did not come up again."""
+        """Raise when a relation that the `down()` of a living manager has dropped did not come up again."""
         new = {relation.identity for _, relation in made.values()} | there.keys()
         wanted = [
             (name, relation)
@@ -255,10 +255,10 @@ class Up(Pass):
         there: Mapping[str, tuple[Key, Relation]],
         claims: Claims,
     ) -> set[str]:
-        """Turn the rows of a block from down to up; views that retired are forgotten.
+        """Change the rows of a block from down to up; delete the rows of managers whose views do not come up any more.
 
         Returns:
-            The managers of what has come up without its rows.
+            The managers of the materialized views that came up without rows.
         """
         relations: dict[str, list[Relation]] = {name_of(manager): [] for manager in block.up}
         for name, relation in [*made.values(), *((claims.owner(thing), thing) for _, thing in there.values())]:
@@ -279,7 +279,7 @@ class Up(Pass):
     def _unfilled(
         self, block: Block, rows: Mapping[str, LedgerRow], relations: Mapping[str, Sequence[Relation]]
     ) -> set[str]:
-        """Return what has come up without its rows and is to have them; what was empty before stays so."""
+        """Return the materialized views that came up without rows and need a refresh; one that was empty before stays empty."""
         empty = {each.identity for row in rows.values() for each in row.relations if each.is_empty}
         waits = {
             name_of(manager)
@@ -303,22 +303,22 @@ class Up(Pass):
         return {identity for identity, each in found.items() if not each.populated}
 
     def bring_back(self, row: LedgerRow, manager: Manager, texts: Mapping[str, str]) -> None:
-        """Bring up what a row says is down, outside of a migration; what is there already is completed.
+        """Bring up the views of a row that is down, outside of a migration; if they exist already, only their properties are restored.
 
         Args:
-            row: of the view ledger.
+            row: the row of the view ledger.
             manager: makes the views.
-            texts: fingerprints of the managers' texts, by name, to be remembered.
+            texts: fingerprints of the managers' texts, by name; they are stored in the view ledger.
 
         Raises:
-            ViewError: a view did not come up, or something cannot be restored.
+            ViewError: a view did not come up, or a property of it cannot be restored.
         """
         block = Block([], [manager], texts=texts, place=self._catalog.place())
         there = self._catalog.find(row.relations)
         if not row.relations or len(there) < len(row.relations):
             self.run(block, {row.manager: row})
             return
-        # Somebody was faster; what he left out is restored.
+        # Somebody else has created them already; their stored properties are restored.
         views = self._catalog.describe([key for key, each in there.values() if each.is_view])
         made = {key: (row.manager, relation) for key, relation in views.items()}
         others = {identity: each for identity, each in there.items() if not each[1].is_view}

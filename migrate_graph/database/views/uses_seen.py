@@ -1,4 +1,4 @@
-"""Tells by a database's own records which view managers use which: what they have made depends on what others have."""
+"""Finds which view managers use which: by the dependencies that the database records between their views."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from migrate_graph.database.views.catalog import ViewCatalog
 def uses_seen(
     catalog: ViewCatalog, rows: Mapping[str, LedgerRow], asked_about: Callable[[LedgerRow], bool]
 ) -> dict[str, frozenset[str]]:
-    """Return the managers that each manager uses, as far as the database knows; one of which it does not know is left out.
+    """Return the managers that each manager uses; a manager whose dependencies the database does not record is left out.
 
     Args:
-        catalog: of the database.
-        rows: of the view ledger: what each of them has made.
-        asked_about: which of them are asked about.
+        catalog: catalog of the database.
+        rows: rows of the view ledger, by manager.
+        asked_about: tells of a row whether its manager is in the result.
     """
     made = {
         each.identity: (name, each) for name, row in rows.items() if row.state is ViewState.UP for each in row.relations

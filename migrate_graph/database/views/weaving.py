@@ -1,4 +1,4 @@
-"""Takes down the views that stand in the way of a statement, and brings them up before the migration ends."""
+"""Takes down the views because of which the database refuses a statement, and brings them up before the migration ends."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from migrate_graph.errors import ViewError
 from migrate_graph.messages import first_line
 
 ONLY_SCHEMA: Final = "main"
-"""Of a database in which no name is written with one."""
+"""The schema in full names of a database where names are written without a schema (SQLite)."""
 
 MOST_REFUSALS: Final = 100
-"""Of one statement."""
+"""How often one statement may be refused and sent again."""
 
 _DROPS_VIEWS = re.compile(r"\bDROP\s+(?:MATERIALIZED\s+)?VIEW\b", re.IGNORECASE)
 
@@ -37,9 +37,9 @@ class Column(Struct, frozen=True):
     """A column of a table that a view reads.
 
     Attributes:
-        table: the key of the table.
-        name: of the column; bare.
-        label: what to call it in a message: `t.a`.
+        table: key of the table.
+        name: bare name of the column.
+        label: the column in a message: `t.a`.
     """
 
     table: int
@@ -48,15 +48,15 @@ class Column(Struct, frozen=True):
 
 
 class Obstacle(Struct, frozen=True):
-    """A view that stands in the way of a statement, or that reads one which does.
+    """A view because of which the database refuses a statement, or a view that reads such a view.
 
     Attributes:
         identity: its name with its schema, quoted.
         reads: keys of the views that it reads.
-        foreign: why nobody may take it down, in words; empty when somebody may.
-        types: of its columns, by their names.
-        columns: what it reads of other relations.
-        called: what a message calls it, and with a schema the manager of a view that has none; empty for `identity`.
+        foreign: why it may not be taken down, in words; empty when it may.
+        types: types of its columns, by their names.
+        columns: the columns of other relations that it reads.
+        called: its name in messages; with a schema, also the name of its row in the view ledger when it has no manager. Empty: `identity`.
     """
 
     identity: str
@@ -68,51 +68,51 @@ class Obstacle(Struct, frozen=True):
 
     @property
     def full_name(self) -> str:
-        """Its name with its schema, which the manager of a view is called that has none."""
+        """The name with a schema under which a view without a manager has its row in the view ledger."""
         return f"{ONLY_SCHEMA}.{self.called}" if self.called else self.identity
 
 
 class Obstacles(Protocol):
-    """What a database tells of the views that are in the way of a statement."""
+    """Questions to the database about the views that are in the way of a statement."""
 
     def with_readers(self, keys: Collection[int]) -> dict[int, Obstacle]:
-        """Return these views and all that read them, however deep."""
+        """Return these views and all views that read them, directly or through others, by key."""
 
     def find(self, names: Collection[str]) -> dict[str, int]:
-        """Return the keys of those of these views, as SQL writes their names, that exist."""
+        """Return the keys of those of these views that exist, by name as SQL writes it."""
 
     def types(self, identities: Collection[str]) -> dict[str, dict[str, str]]:
         """Return the types of the columns of some views, by the views' names."""
 
     def missing(self, columns: Collection[Column]) -> set[Column]:
-        """Return those of these columns that are there no longer."""
+        """Return those of these columns that no longer exist."""
 
     def blocking(self, said: str) -> set[int]:
-        """Return the views that an error names as what is in the way, and those that the same statement would be refused for next."""
+        """Return the views that an error message names as obstacles, and those for which the statement would be refused next."""
 
     def writes_managers(self, names: Sequence[str]) -> str:
-        """Return the command that writes managers of some views."""
+        """Return the command that writes managers for some views."""
 
     def expecting(self, before: Observation, obstacles: Collection[Obstacle]) -> Observation:
-        """Return what was seen before these views went down, so that those which could be read then must be readable when they are up."""
+        """Return `before` with these views added to what worked then: those must work again when they are up."""
 
     def broken(self) -> dict[int, str]:
-        """Return the views that the body has left unreadable, each with why."""
+        """Return the views that cannot be read any more because of the body, by key, each with the reason."""
 
     def keeper_of(self, key: int) -> Manager:
-        """Return what takes a view down and brings it up as the database itself writes it; its class is called as the view is."""
+        """Return a manager for a view that has none: it creates the view from the definition in the database; its name is the view's."""
 
 
 class Company(Protocol):
-    """What a run knows of the managers of its views.
+    """What a run knows about the managers of its views.
 
     Attributes:
-        migration: the running one.
-        observer: told what goes down and comes up.
-        keeps_unmanaged: a view that nobody manages may go down, too.
-        deferred: names of the managers whose materialized views come up without their rows.
-        guards_only: nothing may step aside, since others run beside; a statement that takes a managed view along is refused.
-        undoes: it is the migration's way back that runs.
+        migration: name of the running migration.
+        observer: gets an event for each view that goes down or comes up.
+        keeps_unmanaged: a view without a manager may go down, too.
+        deferred: names of the managers whose materialized views are created without rows.
+        guards_only: no view may step aside, since other migrations run at the same time; a statement that drops a managed view is refused.
+        undoes: the migration is being reverted.
     """
 
     migration: str
@@ -129,42 +129,42 @@ class Company(Protocol):
         """Return every declared manager, by name."""
 
     def is_living(self, name: str) -> bool:
-        """Return whether a manager's view may be there while the migration runs."""
+        """Return whether a manager is living: its view may exist while the migration runs."""
 
     def readers(self, names: Collection[str]) -> Sequence[str]:
         """Return these managers, and all that use them."""
 
     def uses(self, name: str) -> Sequence[str]:
-        """Return the managers whose views one reads."""
+        """Return the managers that one manager uses."""
 
     def instance(self, name: str) -> Manager:
-        """Return a manager that works for the migration."""
+        """Return an instance of a manager on the `db` of the migration."""
 
     def after(self, names: Collection[str]) -> Sequence[str]:
-        """Return what these, or their successors, are once the migration is applied: who comes up, dependencies first."""
+        """Return the managers that come up for these: they themselves or their successors, as after the migration; dependencies first."""
 
     def used_by(self, names: Collection[str]) -> Sequence[Manager]:
-        """Return managers of what these use and that lives, dependencies first."""
+        """Return the living managers that these use, dependencies first."""
 
     def place_of(self, name: str) -> str:
         """Return where a manager is declared."""
 
     def why_closed(self, name: str) -> str:
-        """Return why the window of a manager is not open, and what to do about it."""
+        """Return why a manager is not living at this migration, and what to do about it."""
 
     def went_down(self, names: Collection[str]) -> None:
-        """Note that views of these managers are down, or these that have none."""
+        """Note that views are down: `names` are their managers, or the views themselves where they have none."""
 
     def came_up(self) -> None:
         """Note that views are up again."""
 
 
 class NotWoven(Exception):  # noqa: N818 - names what happened
-    """Something in the way cannot be taken down: the statement fails as it would without us.
+    """A view in the way cannot be taken down, so the statement fails as it would without this tool.
 
     Attributes:
         hint: what can be done about it.
-        views: those that nobody manages.
+        views: the views in the way that have no manager.
     """
 
     def __init__(self, hint: str, views: tuple[str, ...] = ()) -> None:
@@ -174,12 +174,12 @@ class NotWoven(Exception):  # noqa: N818 - names what happened
 
 
 class _Aside(Struct, frozen=True):
-    """Views that stepped aside for one statement.
+    """Views that stepped aside (were taken down) for one statement.
 
     Attributes:
-        block: what the keeper took down.
-        obstacles: what the views were.
-        kept: names of those that nobody manages.
+        block: the block that the keeper took down.
+        obstacles: the views as they were.
+        kept: names of the views that have no manager.
     """
 
     block: Block
@@ -188,20 +188,20 @@ class _Aside(Struct, frozen=True):
 
 
 class Weaver(ABC):
-    """Weaves the views of one attempt at a migration: lets them step aside for the statements of its body.
+    """Takes views down for the statements of one migration's body ("they step aside"), and brings them up again.
 
-    What is down is asked of the view ledger, never remembered: the body may commit, roll back, or open managers meanwhile.
+    Which views are down is always read from the view ledger, since the body may commit, roll back, or open managers meanwhile.
 
     Args:
-        keeper: of the attempt; takes views down and brings them up without a loss.
+        keeper: takes views down and brings them up without losing anything.
         ledger: the view ledger, on the same connection.
-        obstacles: asks the database.
+        obstacles: asks the database about views.
         company: knows the managers.
 
     Attributes:
         is_over: the body has ended.
-        must_look: views may not have survived the body.
-        without_manager: views that are in the way of its end, and have none.
+        must_look: the body may have dropped or broken views, so they must be checked at its end.
+        without_manager: views without a manager that the body has broken, so that the migration cannot end.
     """
 
     must_look = False
@@ -218,7 +218,7 @@ class Weaver(ABC):
 
     @property
     def is_at_work(self) -> bool:
-        """Whether what is sent now is not the body's."""
+        """Whether statements are not sent by the body now."""
         return self.is_over or self._keeper.is_at_work
 
     @abstractmethod
@@ -227,21 +227,21 @@ class Weaver(ABC):
 
     @abstractmethod
     def _misses_a_relation(self, error: BaseException) -> bool:
-        """Return whether an error of a statement says that a table or view which it names is not there."""
+        """Return whether an error says that a table or view which the statement names does not exist."""
 
     @property
     def may_be_down(self) -> bool:
-        """Whether views stepped aside in this attempt; which of them are down now, the view ledger tells."""
+        """Whether views stepped aside in this attempt; the view ledger tells which of them are still down."""
         return bool(self._aside)
 
     # -- what cannot go down ----------------------------------------------------------------------------------------
 
     def note_refused(self, error: BaseException, why: NotWoven) -> None:
-        """Remember why no view has stepped aside for a statement, by its error."""
+        """Remember why no view has stepped aside for the statement that failed with an error."""
         self._refused = error, why
 
     def why_refused(self, error: BaseException) -> NotWoven | None:
-        """Return why no view has stepped aside for the statement that has failed with an error; None where it is not known."""
+        """Return why no view has stepped aside for the statement that failed with an error; None where it is not known."""
         return self._refused[1] if self._refused is not None and self._refused[0] is error else None
 
     def hint_for(self, error: BaseException) -> str:
@@ -251,14 +251,14 @@ class Weaver(ABC):
         return self.what_is_down(error) if self._misses_a_relation(error) else ""
 
     def unmanaged_by(self, error: BaseException) -> tuple[str, ...]:
-        """Return the views that were in the way of a statement and have no manager, by its error."""
+        """Return the views without a manager that were in the way of the statement that failed with an error."""
         why = self.why_refused(error)
         return why.views if why is not None else ()
 
     # -- down -------------------------------------------------------------------------------------------------------
 
     def managed(self) -> dict[int, str]:
-        """Return the keys of the views that are there and have a living manager, with the name of each."""
+        """Return the existing views that have a living manager: their names by their keys."""
         with self._keeper.working():
             rows = self._ledger.read()
             names = {
@@ -272,13 +272,13 @@ class Weaver(ABC):
             return {key: name for name, key in sorted(self._obstacles.find(names).items())} if names else {}
 
     def take_down(self, find: Callable[[], Collection[int]]) -> None:
-        """Take down some views and all that read them, dependents first.
+        """Take down some views and all views that read them, dependents first.
 
         Args:
-            find: asks the database which.
+            find: asks the database for the keys of the views.
 
         Raises:
-            NotWoven: one of them cannot be taken down, or there are none; all of them are as they were.
+            NotWoven: one of them cannot be taken down, or there are none; all views are as before.
         """
         with self._keeper.working():
             keys = find()
@@ -288,7 +288,7 @@ class Weaver(ABC):
         self._company.went_down(down)
 
     def _step_aside(self, said: str) -> NotWoven | None:
-        """Take down what an error names as in the way; return why that cannot be done."""
+        """Take down the views that an error message names as obstacles; return why that cannot be done, None if it was done."""
         try:
             self.take_down(lambda: self._obstacles.blocking(said))
         except NotWoven as refused:
@@ -315,11 +315,11 @@ class Weaver(ABC):
         return down
 
     def gone(self, views: Mapping[int, str], text: str) -> dict[int, str]:
-        """Return those of some views that a statement has dropped and does not name; what DROP VIEW names is meant to go.
+        """Return those of these views that a statement has dropped, without those that a DROP VIEW in it names.
 
         Args:
-            views: their names by their keys, from before the statement.
-            text: of the statement.
+            views: names of the views before the statement, by their keys.
+            text: the statement.
         """
         with self._keeper.working():
             there = self._obstacles.find(views.values())
@@ -329,7 +329,7 @@ class Weaver(ABC):
         return {key: name for key, name in gone.items() if key not in renamed}
 
     def _deferred(self, obstacles: Mapping[int, Obstacle], owners: Mapping[str, str]) -> Container[str]:
-        """Return whose materialized views come up without their rows: nothing that reads one of them can be filled before it."""
+        """Return the managers whose materialized views are created without rows: the deferred ones, and those that read their views."""
         deferred = self._company.deferred
         name_at = {key: owners.get(each.identity, each.identity) for key, each in obstacles.items()}
         if not any(name in deferred for name in name_at.values()):
@@ -342,7 +342,7 @@ class Weaver(ABC):
         return closure(more, lambda name: readers.get(name, ()))
 
     def _gather(self, keys: Collection[int]) -> tuple[dict[int, Obstacle], dict[str, LedgerRow]]:
-        """Return the views, with their readers and whatever else their managers make; and the rows of those managers."""
+        """Return the views with their readers and with all other views of their managers; and the rows of these managers."""
         found: dict[int, Obstacle] = {}
         rows: dict[str, LedgerRow] = {}
         wanted = set(keys)
@@ -360,7 +360,7 @@ class Weaver(ABC):
         return found, rows
 
     def _rows_of(self, identities: AbstractSet[str]) -> dict[str, LedgerRow]:
-        """Return the rows of the living managers of some views; one that never ran here is known by its text."""
+        """Return the rows of the living managers of some views; a manager that never ran here is found by the names in its text."""
         rows = {
             name: row
             for name, row in self._ledger.read_naming(identities).items()
@@ -375,7 +375,7 @@ class Weaver(ABC):
         return row.state is ViewState.UP and name in self._company.declared() and self._company.is_living(name)
 
     def _unknown(self, recorded: Collection[str]) -> list[str]:
-        """Return the living managers that never ran here."""
+        """Return the living managers that are not in `recorded`: they never ran in this database."""
         return [name for name in self._company.declared() if name not in recorded and self._company.is_living(name)]
 
     def _unrecorded(self, identities: AbstractSet[str]) -> dict[str, LedgerRow]:
@@ -393,10 +393,10 @@ class Weaver(ABC):
         return rows
 
     def _members(self, obstacles: Mapping[int, Obstacle], owners: Mapping[str, str]) -> dict[str, Manager]:
-        """Return who takes all of it down, by name.
+        """Return the managers that take all obstacles down, by name.
 
         Raises:
-            NotWoven: nobody may.
+            NotWoven: a view may not be taken down.
         """
         foreign = [f"{each.identity} {each.foreign}" for each in obstacles.values() if each.foreign]
         if foreign:
@@ -426,7 +426,7 @@ class Weaver(ABC):
         return members | {each.full_name: self._obstacles.keeper_of(key) for key, each in sorted(unmanaged.items())}
 
     def _out_of_window(self, identities: AbstractSet[str]) -> dict[str, str]:
-        """Return which of these views a declared manager has made whose window is not open now, with its name."""
+        """Return those of these views whose manager is declared but not living at this migration, each with the manager's name."""
         return {
             each.identity: name
             for name, row in self._ledger.read_naming(identities).items()
@@ -438,7 +438,7 @@ class Weaver(ABC):
     def _order(
         self, obstacles: Mapping[int, Obstacle], owners: Mapping[str, str], members: Mapping[str, Manager]
     ) -> dict[str, Manager]:
-        """Sort members, dependents first: as the database knows them, and as they are declared."""
+        """Sort managers, dependents first: by the dependencies in the database and by the declared ones."""
         sorter: TopologicalSorter[str] = TopologicalSorter()
         name_at = {key: owners.get(each.identity, each.full_name) for key, each in obstacles.items()}
         for name in members:
@@ -459,12 +459,12 @@ class Weaver(ABC):
             raise NotWoven(f"{circle} read one another: one manager must make them together") from None
 
     def _ups(self, down: dict[str, Manager]) -> list[Manager]:
-        """Return who comes up, dependencies first: what lives on, and what takes over from the others."""
+        """Return the managers that come up, dependencies first: those that are living after the migration, and the successors of the others."""
         names = [name for name in reversed(down) if not is_of_nobody(name)]
         after = list(self._company.after(names))
         if set(after) == set(names):
             return [down[name] for name in reversed(down)]
-        # Where successors come, they say themselves what they use. What nobody manages keeps its place among them.
+        # `after` has sorted the successors by what they use. Views without a manager keep their positions between them.
         ups: list[Manager] = []
         for name in reversed(down):
             if is_of_nobody(name):
@@ -486,16 +486,16 @@ class Weaver(ABC):
         return not set(managers).isdisjoint(name for aside in self._aside for name in aside.block.names)
 
     def try_to_bring_up(self) -> None:
-        """Bring up what is down, as far as that works already: what a view reads may be half-way between two shapes."""
+        """Bring up the views that are down, as far as that is possible: the body may not have finished changing what a view reads."""
         if self.may_be_down:
             with self._keeper.working():
                 self._bring_up(finally_=False)
 
     def bring_up(self) -> None:
-        """Bring up everything that is down still, dependencies first; the migration ends.
+        """Bring up all views that are still down, dependencies first; called when the migration ends.
 
         Raises:
-            ViewError: a view reads what is there no longer, or does not come up.
+            ViewError: a view reads something that no longer exists, or does not come up.
         """
         self._take_broken()
         if self._aside:
@@ -503,7 +503,7 @@ class Weaver(ABC):
                 self._bring_up(finally_=True)
 
     def _take_broken(self) -> None:
-        """Take down what the body has left unreadable, so that it comes up anew."""
+        """Take down views that cannot be read any more because of the body, so that they are created anew."""
         with self._keeper.working():
             broken = self._obstacles.broken()
         if not broken:
@@ -524,9 +524,9 @@ class Weaver(ABC):
             down = {
                 name: row
                 for name, row in rows.items()
-                if row.state is ViewState.DOWN and not self._keeper.is_open([name])  # else the body has it down
+                if row.state is ViewState.DOWN and not self._keeper.is_open([name])  # else a block has it down
             }
-            if not down:  # it came up already, or was never gone: the body has rolled back
+            if not down:  # the views came up already, or the body has rolled their drop back
                 continue
             try:
                 if finally_ and self._keeper.stays_down(_still_down(aside.block, down), down):
@@ -549,7 +549,7 @@ class Weaver(ABC):
             self._company.came_up()
 
     def _gone(self, aside: _Aside, down: Mapping[str, LedgerRow]) -> dict[str, list[str]]:
-        """Return which columns are gone, by the view that reads them."""
+        """Return the missing columns that a view reads, by the view's identity."""
         gone = self._obstacles.missing({column for each in aside.obstacles for column in each.columns})
         identities = {each.identity for row in down.values() for each in row.relations}
         return {
@@ -559,7 +559,7 @@ class Weaver(ABC):
         }
 
     def _not_up(self, down: Mapping[str, LedgerRow], gone: Mapping[str, list[str]], error: Exception) -> Exception:
-        """Return what to say of views that do not come up."""
+        """Return the error for views that do not come up."""
         migration, undoes = self._company.migration, self._company.undoes
         what = f"the way back of {migration}" if undoes else migration
         owners = {each.identity: name for name, row in down.items() for each in row.relations}
@@ -584,7 +584,7 @@ class Weaver(ABC):
         return ViewError("; ".join(said), hint="; ".join(hints))
 
     def _compare_types(self, aside: _Aside, down: Mapping[str, LedgerRow]) -> None:
-        """Warn of columns that came up with another type: that reaches whoever reads the view."""
+        """Warn of columns that came up with another type, since that changes what readers of the view get."""
         identities = {each.identity for row in down.values() for each in row.relations if each.is_view}
         now = self._obstacles.types(identities)
         for each in aside.obstacles:
@@ -600,7 +600,7 @@ class Weaver(ABC):
                     )
 
     def what_is_down(self, error: BaseException) -> str:
-        """Return in words what is down, for the hint of a statement that misses it; empty where it misses something else."""
+        """Return which views are down, in words, for the hint of a statement that names one of them; empty where it names none."""
         if not self.is_named_in(str(error)):
             return ""
         names = ", ".join(dict.fromkeys(name for aside in self._aside for name in aside.block.names))
@@ -611,12 +611,12 @@ class Weaver(ABC):
 
 
 def _plain(identity: str) -> str:
-    """Return the name of a view without its schema, as `words_of` has it."""
+    """Return the name of a view without its schema, in lower case as in the result of `words_of`."""
     return bare(parted(identity)[1]).lower()
 
 
 def _still_down(block: Block, down: Collection[str]) -> Block:
-    """Return what is down of a block that went down whole."""
+    """Return a block with only those managers whose views are still down."""
     if all(name in down for name in block.names):
         return block
     return replace(
