@@ -20,7 +20,7 @@ _SAID = (
     ("a reader of all columns is another view", REPLACES, "            self._grown.add(key)\n", "            pass\n", f"{ONE} -k all_columns"),
     ("a reader that was not changed stays up", REPLACES, "        return not self._in_place.is_made_by(key, how.query)", "        return True", f"{ONE} -k column_at_the_end"),
     ("a reader whose text nobody knows goes down", REPLACES, "        if how is None or len(keys) != 1:\n            raise _Cannot(", "        if how is None or len(keys) != 1:\n            return False\n            str(", f"{ONE} -k up_of_its_own"),
-    ("what retires is a declaration and nothing else", REPLACES, "        if not all(map(replacement_of, self._block.down)):\n            raise _Cannot  # what such a manager has made besides its view would stay\n", "", f"{ONE} -k successor"),
+    ("what retires is a declaration and nothing else", REPLACES, "        if not all(map(replacement_of, self._block.down)):\n            raise _Cannot  # other objects of such a manager, a function for example, would stay\n", "", f"{ONE} -k successor"),
     ("a circle is refused", REPLACES, "        if self._in_place.is_circular({key for name in self._made for key in self._keys[name]}):\n            raise _Cannot(\"it would read itself\")\n", "", f"{ONE} -k circle"),
     ("a view that reads itself is refused", REPLACES, " or _reads_itself(after):", ":", f"{ONE} -k circle"),
     ("the name must mean the same view", REPLACES, "if self._key_of(how) != key or", "if", f"{ONE} -k stand_before"),
