@@ -403,7 +403,7 @@ MUTANTS = [
     Mutant(
         "views: SQLite asks again",
         "database/sqlite/schema.py",
-        "            part.error = None  # whoever holds it asks anew\n",
+        "            part.error = None  # an `Observation` may still hold it, and must check it anew\n",
         "            pass\n",
         "tests/database/test_views_sqlite.py -k does_not_hide",
     ),

@@ -19,7 +19,7 @@ _SAID = (
     ("what steps aside is not the migration's", "database/sqlite/recorder.py", "        (notes, self.notes), (recorder, self.recorder) = (self.notes, None), (self.recorder, None)", "        notes, recorder = self.notes, self.recorder", f"{TYPED} -k rehearsal_tells"),
     ("views left unreadable stop a plan", "database/sqlite/rehearsal.py", "                self._rehearsal.recorder.blocked_by(self._weaver.without_manager)", "                pass", f"{TYPED} -k stops_the_plan"),
     ("all that miss a table go together", ASKS, "            found = {each for each in self._seen if self._is_view(each) and self._misses_a_relation(self._seen[each])}", "            found = set()", f"{ONE} -k all_that_miss"),
-    ("a column is found through a view", ASKS, "            found.add(table)  # its column would be called otherwise", "            pass", f"{ONE} -k gives_its_name"),
+    ("a column is found through a view", ASKS, "            found.add(table)  # without it, this view's column would get another name", "            pass", f"{ONE} -k gives_its_name"),
     ("a name ends where another one goes on", ASKS, "                row = max(rows, key=lambda row: len(row[1]))", "                row = rows[0]", f"{ONE} -k begins_another"),
     ("a view must be readable when it is up", ASKS, "        return replace(before, token=tuple(parts))", "        return before", f"{ONE} -k 'table_that_a_view or half_way'"),
     ("what was broken before is nobody's fault", ASKS, "            if seen.error or relation is None or not relation.is_view:", "            if relation is None or not relation.is_view:", f"{ONE} -k long_been_broken"),

@@ -32,7 +32,7 @@ class Trouble(Struct, frozen=True):
         kind: what can be done about it.
         message: first line of its message, without the driver's prefix.
         hint: what to do about it; empty when there is nothing to add.
-        passes: when the same text may succeed ("when the database answers"); empty where it is the text that is to be corrected.
+        passes: when the same migration may succeed unchanged ("when the database answers"); empty where the migration must be corrected.
     """
 
     kind: TroubleKind

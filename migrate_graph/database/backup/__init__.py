@@ -1,1 +1,1 @@
-"""A backup file: found, verified, and restored into an empty database."""
+"""A backup file: found, verified, and read again for the restore."""

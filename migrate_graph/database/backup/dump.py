@@ -28,7 +28,7 @@ from migrate_graph.errors import RestoreError
 from migrate_graph.redaction import redact
 from migrate_graph.signals import start_thread
 
-# 2.1.0's order; a sibling counts only when the configured file is not there (it used to be preferred, D26).
+# The order of edwh-migrate 2.1.0. A sibling is used only when the configured file does not exist (2.1.0 preferred siblings).
 _SIBLINGS = (".sql", ".sql.gz", ".gz", ".sql.xz", ".xz")
 _MAGIC = {".gz": b"\x1f\x8b", ".xz": b"\xfd7zXZ\x00"}
 _FOREIGN = {
@@ -50,13 +50,14 @@ _BEAT_EVERY = 5.0
 _PLAIN_WORDS = re.compile(r"[A-Za-z_]\w*(?:\s+[A-Za-z_]\w*){0,3}")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
-# What a backup may unpack to where `restore_size_limit` says nothing: dumps shrink to a tenth, a bomb to a thousandth.
+# Bytes to which a backup may unpack where `restore_size_limit` is not set: the larger one of _ALWAYS_ALLOWED and _ALLOWED_RATIO times the
+# file. A dump shrinks to about a tenth when it is packed, a malicious file (a "zip bomb") to a thousandth.
 _ALWAYS_ALLOWED = 1 << 30
 _ALLOWED_RATIO = 250
 
-# What a program that unpacks needs; no password of the environment is among it.
+# Environment variables that an unpacking program gets; none of them holds a password.
 _FOR_CHILDREN = {"PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "GNUPGHOME", "SYSTEMROOT"}
-# A dictionary of xz -9 has 64 MiB.
+# Enough for files of `xz -9`, which needs a dictionary of 64 MiB.
 _MEMORY_OF_XZ = 128 << 20
 _TOO_MUCH_MEMORY = "Memory usage limit exceeded"
 
@@ -64,17 +65,17 @@ _DAMAGE = (EOFError, zlib.error, lzma.LZMAError, OSError)
 
 
 class VerifiedDump(Struct, frozen=True):
-    """A dump that was read to its end and found whole.
+    """A dump that was read to its end and found complete.
 
     Attributes:
-        path: of the file.
-        size: bytes on disk.
+        path: path of the file.
+        size: size of the file in bytes.
         length: bytes of SQL.
-        checksum: CRC-32 of the SQL: what is restored is compared with what was verified.
-        needs_psql: it holds commands of psql, and is trusted.
-        cat_command: what unpacks it; empty when this module does.
-        identity: device, inode, size and time of change of the file that was verified.
-        trusted: it may run commands of psql, and reach for other files.
+        checksum: CRC-32 of the SQL; the restore compares what it reads with it.
+        needs_psql: the dump is trusted, and holds commands of psql.
+        cat_command: the command that unpacks it; empty when this module does.
+        identity: device, inode, size and time of change of the verified file.
+        trusted: it may run commands of psql, and use other files.
     """
 
     path: Path
@@ -91,15 +92,15 @@ def find_dump(configured: Path, *, is_default: bool) -> Path | None:
     """Find the backup file.
 
     Args:
-        configured: the setting `database_to_restore`, absolute.
-        is_default: nobody set it, so there need not be one.
+        configured: the setting `database_to_restore`, as an absolute path.
+        is_default: the setting has its default value, so the file need not exist.
 
     Returns:
         The configured file itself when it exists; else the first of its siblings (`.sql .sql.gz .gz .sql.xz .xz`);
-        None when nothing is there and nobody asked for it.
+        None when there is none and the setting has its default value.
 
     Raises:
-        RestoreError: the configured file and its siblings are absent.
+        RestoreError: the setting names a file, and neither the file nor a sibling exists.
     """
     stem = configured.name
     for ending in (".gz", ".xz", ".sql"):
@@ -137,19 +138,20 @@ def verify(
     trusted: bool = False,
     observer: Observer = ignore_events,
 ) -> VerifiedDump:
-    r"""Read a whole dump and judge whether it can be restored; nothing is written anywhere.
+    r"""Read a whole dump and check whether it can be restored; nothing is written anywhere.
 
     Args:
-        path: of the file.
-        kind: of database it is meant for: "postgres" or "sqlite".
-        cat_command: what unpacks extensions other than `.sql`, `.gz`, `.xz`: the path is appended, and SQL is expected
-            on its standard output.
+        path: path of the file.
+        kind: kind of the database that it is for: "postgres" or "sqlite".
+        cat_command: a command that unpacks files with extensions other than `.sql`, `.gz`, `.xz`: the path is appended, and SQL
+            is expected on its standard output.
         size_limit: bytes of SQL allowed; 0: 1 GiB, or 250 times the size of the file, whichever is more.
         trusted: allow psql commands (`\!`, `\i`, …), and ATTACH for SQLite.
-        observer: told how far it is.
+        observer: gets events about the progress.
 
     Raises:
-        RestoreError: it is not whole, not what its name says, too large, or holds what would break all-or-nothing.
+        RestoreError: the dump is incomplete, is not what its name says, is too large, or has statements that would break the one
+            transaction of the restore.
     """
     status = _status(path)
     command = _command_for(path, cat_command)
@@ -163,7 +165,7 @@ def verify(
                 pass
         if first.length and reader.faults:
             raise refusal(path, reader.faults)
-        for _ in first.pieces():  # what the reader left, where the judgement is the database's
+        for _ in first.pieces():  # what the reader has not read; of a dump for SQLite all of it
             pass
     if not first.length:
         raise RestoreError(f"the backup {path} is empty", hint="make or copy it again")
@@ -180,7 +182,7 @@ def verify(
 
 
 class _Check:
-    """The first reading of a dump: its length and checksum, and whether it looks like SQL at all."""
+    """The first reading of a dump: computes its length and checksum, and checks whether it looks like SQL at all."""
 
     def __init__(self, path: Path, source: SqlSource, gauge: ReadGauge, *, limit: int) -> None:
         self.length = self.checksum = 0
@@ -206,7 +208,7 @@ class _Check:
 
 
 def identity_of(path: Path) -> tuple[int, ...]:
-    """Return what tells one state of a file from every other."""
+    """Return values that change whenever the file is changed or replaced."""
     status = path.stat()
     return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
 
@@ -269,7 +271,7 @@ def _check_text(path: Path, piece: bytes) -> None:
 
 
 def refusal(path: Path, faults: list[TextFault]) -> RestoreError:
-    """Return the error that names every fault of a dump's text, with what to do."""
+    """Return the error that names all faults of a dump's text, with what to do."""
     told = "; ".join(f"line {fault.line}: {fault.message}" for fault in faults)
     hints = list(dict.fromkeys(fault.hint for fault in faults))
     return RestoreError(f"the backup {path} cannot be restored: {told}", hint="; ".join(hints))
@@ -307,12 +309,12 @@ class SqlSource:
 
 
 class ReadGauge:
-    """Tells twice a second how far the reading of a dump is, and as a context every five seconds that it still goes on.
+    """Reports the progress of reading a dump at most twice a second; inside a `with` block at least every five seconds.
 
     Args:
-        size: bytes of the file.
-        observer: told.
-        checking: nothing is written yet.
+        size: size of the file in bytes.
+        observer: gets the events.
+        checking: it is the first reading, which writes nothing.
     """
 
     def __init__(self, size: int, observer: Observer, *, checking: bool) -> None:
@@ -335,7 +337,7 @@ class ReadGauge:
             self._pulse.join()
 
     def tell(self, source: SqlSource) -> None:
-        """Look how much of the file was read, and tell it if it is time to."""
+        """Note how much of the file was read, and report it if the last report is half a second old."""
         consumed = source.consumed()
         if consumed is None:
             self._progress = RestoreProgress(source.length, 0, checking=self._checking)
@@ -345,7 +347,7 @@ class ReadGauge:
             self._tell()
 
     def begins(self, line: int, statement: str | bytes) -> None:
-        """Remember the statement that is about to be executed."""
+        """Note the statement that is about to be executed; reports name it."""
         self._statement = (line, statement)
 
     def _tell(self) -> None:
@@ -355,19 +357,19 @@ class ReadGauge:
     def _beat(self) -> None:
         while not self._ended.wait(_BEAT_EVERY):
             if time.monotonic() - self._told_at >= _BEAT_EVERY:
-                with suppress(Exception):  # an observer that cannot tell it ends nothing
+                with suppress(Exception):  # an observer that fails must not end the restore
                     self._tell()
 
 
 def _first_words(line: int, statement: str | bytes) -> str:
-    """Return the line and the first words of a statement; none of its values, which may be secret."""
+    """Return the line and the first words of a statement, without its values, which may be secret."""
     text = statement[:200]
     found = _PLAIN_WORDS.match(text.decode("utf-8", "replace") if isinstance(text, bytes) else text)
     return f"line {line}: {' '.join(found.group().split())}" if found else f"line {line}"
 
 
 class _CommandSource(SqlSource):
-    """The output of `migrate_cat_command`; one that says nothing for ten minutes is ended."""
+    """The output of `migrate_cat_command`; the command is killed when it writes nothing for ten minutes."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         super().__init__(cast("BinaryIO", process.stdout), None)
@@ -385,11 +387,11 @@ class _CommandSource(SqlSource):
 
 @contextmanager
 def open_sql(path: Path, command: str) -> Iterator[SqlSource]:
-    """Open a dump as SQL; leaving without an error means that it was unpacked without one.
+    """Open a dump as SQL; if the block ends without an error, unpacking had no error either.
 
     Args:
-        path: of the file.
-        command: what unpacks it; empty for `.sql`, `.gz` and `.xz`.
+        path: path of the file.
+        command: the command that unpacks it; empty for `.sql`, `.gz` and `.xz`.
 
     Raises:
         RestoreError: unpacking failed.
@@ -427,7 +429,7 @@ def _unpacked(file: BinaryIO, extension: str) -> BinaryIO:
 
 
 class _Xz:
-    """What an .xz file holds; unlike `lzma.LZMAFile` it unpacks in bounded memory: a file of a few bytes may ask for 4 GiB."""
+    """Unpacks an .xz file with limited memory, which `lzma.LZMAFile` does not: a file of a few bytes may require 4 GiB."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -438,7 +440,7 @@ class _Xz:
 
         Raises:
             EOFError: the file ends too early.
-            LZMAError: it is damaged, or asks for too much memory.
+            LZMAError: the file is damaged, or requires too much memory.
         """
         while True:
             packed = b""
@@ -455,7 +457,7 @@ class _Xz:
                 return piece
 
     def _next_stream(self) -> bytes:
-        """Return the beginning of another stream, which may follow after zeros; empty at the end."""
+        """Return the beginning of the next stream, before which there may be zeros; empty at the end of the file."""
         packed = self._machine.unused_data or self._file.read(_PIECE)
         while packed and not (begun := packed.lstrip(b"\0")):
             packed = self._file.read(_PIECE)
@@ -465,7 +467,7 @@ class _Xz:
 @contextmanager
 def _open_command(path: Path, command: str) -> Iterator[SqlSource]:
     try:
-        # Absolute, so that no file's name can be an option.
+        # Absolute, so that a file name cannot be taken for an option.
         argv = [*shlex.split(command), str(path.absolute())]
     except ValueError as error:
         raise RestoreError(f"migrate_cat_command cannot be read: {error}", hint="balance its quotes") from None
@@ -495,13 +497,13 @@ def _open_command(path: Path, command: str) -> Iterator[SqlSource]:
 
 
 def child_environment() -> dict[str, str]:
-    """Return the environment for a program that unpacks: what it needs, and none of the secrets of this process."""
-    inherited = os.environ  # noqa: TID251 - what a child inherits is taken from where it would inherit it
+    """Return the environment for an unpacking program: the variables that it needs, without the secrets of this process."""
+    inherited = os.environ  # noqa: TID251 - a child would inherit exactly these variables
     return {name: value for name, value in inherited.items() if name in _FOR_CHILDREN or name.startswith("LC_")}
 
 
 def last_words(complaints: BinaryIO, *secrets: str) -> str:
-    """Return the last lines that a program wrote to its standard error, redacted, as the end of a sentence."""
+    """Return the last lines that a program wrote to its standard error, redacted, to be appended to a message."""
     complaints.seek(0, 2)
     complaints.seek(max(0, complaints.tell() - 4000))
     lines = complaints.read().decode("utf-8", "replace").strip().splitlines()[-6:]

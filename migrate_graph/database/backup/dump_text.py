@@ -1,4 +1,4 @@
-"""The text of a PostgreSQL dump, taken apart as the server would: statements, COPY data, commands of psql."""
+"""Splits the text of a PostgreSQL dump as psql and the server do: into statements, COPY data, and commands of psql."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from msgspec import Struct
 from migrate_graph.database.backup.statements import StatementJudge, TextFault
 
 LONGEST_STATEMENT = 128 << 20
-"""Bytes of one statement; a statement is held in memory, the data of a COPY is not."""
+"""The largest size of one statement in bytes; a statement is held in memory, the data of a COPY is not."""
 
 _LONGEST_WORD = 1 << 16
 _MOST_FAULTS = 5
@@ -35,7 +35,7 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE,
 )
-# One row of a dump with --inserts, on one line and without anything that needs a closer look: nearly all of such a dump.
+# An INSERT on one line without anything that must be read more carefully. A dump with --inserts consists almost only of these.
 _PLAIN_INSERT = re.compile(
     rb"""(?:\n|\r\n)*+(INSERT INTO (?:[^'"\\$;/\r0-9-]++|[0-9.]++(?![A-Za-z'])|"[^"\n]*"|'[^'\\\n]*'|-(?!-)|/(?!\*))*+;)(?=\r?\n)"""
 )
@@ -58,20 +58,20 @@ _AGAIN = "the file was cut off: make or copy it again"
 
 
 class PartKind(Enum):
-    """What a part of a dump is."""
+    """Kinds of parts of a dump."""
 
     STATEMENT = auto()
     """One SQL statement, with its semicolon."""
     QUERY = auto()
-    """A statement that answers with rows."""
+    """A statement that returns rows."""
     COPY = auto()
     """`COPY … FROM stdin`; its data follows as `DATA`, ended by `END_OF_DATA`."""
     DATA = auto()
     END_OF_DATA = auto()
     OWN_TRANSACTION = auto()
-    """A BEGIN or COMMIT of the dump's own, as `pg_dump` puts around large objects: the restore is one transaction already."""
+    """A BEGIN or COMMIT of the dump, as `pg_dump` writes it around large objects; not needed, since the restore is one transaction."""
     RESTRICT = auto()
-    """`\\restrict` or `\\unrestrict`, which concern psql alone."""
+    """`\\restrict` or `\\unrestrict`, which only psql needs."""
     COMMAND = auto()
     """Another command of psql, with the statement that it ends; only in a trusted dump."""
 
@@ -80,9 +80,9 @@ class Part(Struct, frozen=True):
     """A part of a dump.
 
     Attributes:
-        kind: what it is.
-        line: on which it begins, counted from 1.
-        text: as it stands in the dump.
+        kind: kind of the part.
+        line: the line on which it begins, counted from 1.
+        text: its text in the dump.
     """
 
     kind: PartKind
@@ -91,14 +91,14 @@ class Part(Struct, frozen=True):
 
 
 class DumpReader:
-    r"""Takes a dump apart, whatever the size of its pieces and lines, and judges it on the way.
+    r"""Splits a dump into parts, and judges it on the way; pieces and lines may have any size.
 
     Attributes:
-        faults: what forbids restoring, the first few. Whoever restores looks before each part.
-        needs_psql: it holds a command of psql other than `\restrict`.
+        faults: the first few reasons not to restore the dump. A restore must look here before it runs each part.
+        needs_psql: the dump holds a command of psql other than `\restrict`.
 
     Args:
-        pieces: of the dump's text.
+        pieces: pieces of the dump's text.
         trusted: commands of psql, and files of the server, are allowed.
     """
 
@@ -134,7 +134,7 @@ class DumpReader:
         self._judge = StatementJudge()
 
     def _refill(self) -> bool:
-        """Read on; the text that is not consumed stays, and a last line always ends."""
+        """Add the next piece to the buffer and drop the consumed text; at the end of the dump add a line end. Return False when all is read."""
         if self._at_end:
             return False
         self._count_lines()
@@ -171,7 +171,7 @@ class DumpReader:
             self.faults.append(TextFault(line or self._count_lines(), message, hint))
 
     def parts(self) -> Iterator[Part]:
-        """Yield the parts, one after another; the last is followed by the verdict how the dump ends, in `faults`."""
+        """Yield the parts, one after another; after the last one, `faults` also tells whether the dump ends too early."""
         try:
             while True:
                 part = self._step()
@@ -186,7 +186,7 @@ class DumpReader:
         self._judge_end()
 
     def _step(self) -> Part | None:
-        """Consume what is certain; whatever touches the end of the buffer waits for more."""
+        """Read one token; one that touches the end of the buffer may be incomplete, and is read again when the buffer has more."""
         match self._mode:
             case "":
                 return self._read_token()
@@ -230,9 +230,9 @@ class DumpReader:
         self._refill()
 
     def _pass_over(self, end: int) -> None:
-        """Go over white space and operators; remember whether the next string would continue an escape string.
+        """Skip white space and operators; note whether the next string would continue an escape string.
 
-        The standard's rule: a string goes on in the next one when only white space with a line end lies between.
+        The rule of SQL: a string continues the one before it when there is only white space with a line end between them.
         """
         gap = self._buffer[self._position : end]
         if self._after_escape is not None and gap:
@@ -346,7 +346,7 @@ class DumpReader:
             self._refill_or_end()
 
     def _refill_or_end(self) -> None:
-        """Read on inside something quoted; at the end of the file it stays open, which `_judge_end` tells."""
+        """Get more text inside a string, comment and so on; at the end of the file it stays open, and `_judge_end` reports that."""
         if not self._refill():
             self._position = len(self._buffer)
 
@@ -436,7 +436,10 @@ class DumpReader:
                 return
 
     def _take_mark(self, remark: bytes) -> None:
-        """Remember what a dump of pg_dump begins and ends with; a header in the middle of other text promises nothing."""
+        """Note the first and last comment that pg_dump writes: after the first one, the last one must come.
+
+        A first comment in the middle of other text does not count.
+        """
         if remark == _DUMP_HEADER and self._nothing_yet:
             self._needs_trailer = True
         elif remark == _DUMP_TRAILER:
@@ -459,4 +462,4 @@ class DumpReader:
 
 
 class _Hopeless(Exception):  # noqa: N818 - reading on could only mislead
-    """Where statements end cannot be told any more; `faults` says why."""
+    """It is not clear any more where statements end, so reading stops; `faults` says why."""

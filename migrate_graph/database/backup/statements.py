@@ -1,4 +1,4 @@
-"""What one statement of a PostgreSQL dump is, judged by its words: where it ends, and what a restore refuses."""
+"""Judges one statement of a PostgreSQL dump by its words: where it ends, what kind it is, and whether a restore refuses it."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _SETS = re.compile(
     rb"SET\s+(?:SESSION\s+|LOCAL\s+)?(?:(names)|(\w+)\s*(?:=|\bTO\b))\s*'?([^';]*?)'?\s*;", re.IGNORECASE
 )
 _AS_THE_STANDARD_SAYS = {"on", "true", "yes", "1"}
-# Of these a byte of a character may look like a quote or a backslash. A server cannot store them, and we would misread them.
+# Encodings in which a byte of a character may look like a quote or a backslash, so that the dump would be misread. Only clients use them.
 CLIENT_ONLY = {"BIG5", "GB18030", "GBK", "JOHAB", "SHIFTJIS2004", "SJIS", "SHIFTJIS", "MSKANJI", "WIN932", "WIN936",
                "WIN949", "WIN950", "UHC", "WINDOWS932", "WINDOWS936", "WINDOWS949", "WINDOWS950"}  # fmt: skip
 
 
 class TextFault(Struct, frozen=True):
-    """Something that forbids restoring a dump.
+    """A fault for which a dump is not restored.
 
     Attributes:
-        line: counted from 1.
+        line: line of the fault, counted from 1.
         message: what is wrong there.
         hint: what to do about it.
     """
@@ -41,7 +41,7 @@ class TextFault(Struct, frozen=True):
 
 
 class StatementJudge:
-    """Collects the words of one statement.
+    """Reads the words of one statement, and judges it by them.
 
     Attributes:
         head: its first words, in capitals.
@@ -85,7 +85,7 @@ class StatementJudge:
         self._previous = ""
 
     def _take_partner(self, word: str) -> None:
-        """Remember whom a COPY reads from or writes to: `FROM STDIN`, not the name of a table, nor of one in a query."""
+        """Remember where a COPY reads from or writes to: `FROM STDIN`, for example, but not the FROM of a query in parentheses."""
         if not self._copy_partner and not self._parentheses and self._previous in {"FROM", "TO"}:
             self._copy_partner = f"{self._previous} {word}"
 
@@ -94,19 +94,19 @@ class StatementJudge:
         return not self._parentheses and not self._body_depth
 
     def is_own_transaction(self) -> bool:
-        """Return whether it is a plain BEGIN or COMMIT."""
+        """Return whether the statement is a plain BEGIN or COMMIT."""
         return bool(_OWN_TRANSACTION.fullmatch(self.head))
 
     def begins_transaction(self) -> bool:
-        """Return whether it is a BEGIN."""
+        """Return whether the statement is a BEGIN."""
         return self.head.startswith(("BEGIN", "START"))
 
     def copies_in(self) -> bool:
-        """Return whether data follows it."""
+        """Return whether the statement is a COPY that is followed by its data."""
         return self.head.startswith("COPY") and self._copy_partner == "FROM STDIN"
 
     def is_query(self) -> bool:
-        """Return whether it answers with rows, however many; nobody wants to see them."""
+        """Return whether the statement is a query: it returns rows, which the restore discards."""
         changes = bool(self._outer_words & _CHANGES) and self._first == "WITH"
         return self._first in _ANSWERS and "INTO" not in self._outer_words and not changes
 
@@ -115,10 +115,10 @@ class StatementJudge:
         return self.head.partition(" ")[0]
 
     def faults(self, text: bytes, *, trusted: bool) -> Iterator[tuple[str, str]]:
-        """Yield what forbids restoring it, each with what to do.
+        """Yield why the statement must not be restored, each reason with what to do.
 
         Args:
-            text: of the statement.
+            text: text of the statement.
             trusted: it may use files of the server.
         """
         head = self.head
@@ -147,7 +147,7 @@ class StatementJudge:
 
 
 def _setting_faults(text: bytes) -> Iterator[tuple[str, str]]:
-    """Yield what is wrong with a SET: some change how the text after it is read."""
+    """Yield why a SET must not be restored: some settings change how the text after them is read."""
     found = _SETS.match(text)
     if not found:
         return

@@ -1,4 +1,4 @@
-"""A verified dump, read once more while it is restored: told, judged again, and compared with what was verified."""
+"""Reads a verified dump a second time, for the restore: reports progress, judges each part again, and compares with the verified text."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 
 class DumpStream:
-    """The second reading. As a context it tells the beginning, and the end when no exception passes.
+    """The second reading of a dump. Its `with` block reports that the restore starts, and, without an exception, that it has finished.
 
     Args:
-        dump: what `verify` has judged.
-        observer: told how far it is.
+        dump: the result of `verify`.
+        observer: gets events about the progress.
     """
 
     def __init__(self, dump: VerifiedDump, observer: Observer) -> None:
@@ -42,10 +42,10 @@ class DumpStream:
             self._observer(RestoreFinished(time.monotonic() - self._started))
 
     def parts(self) -> Iterator[Part]:
-        """Yield the parts of a PostgreSQL dump, each judged before it is handed out.
+        """Yield the parts of a PostgreSQL dump; each is judged before it is yielded.
 
         Raises:
-            RestoreError: the file is not the one that was verified.
+            RestoreError: the file has changed since it was verified.
         """
         reader = DumpReader(self.pieces(), trusted=self._dump.trusted)
         for part in reader.parts():
@@ -58,14 +58,14 @@ class DumpStream:
             raise refusal(self._dump.path, reader.faults)
 
     def begins(self, line: int, statement: str | bytes) -> None:
-        """Remember the statement that is about to be executed, to tell it should it take long."""
+        """Note the statement that is about to be executed; reports name it if it takes long."""
         self._gauge.begins(line, statement)
 
     def pieces(self) -> Iterator[bytes]:
-        """Yield the SQL.
+        """Yield the SQL in pieces.
 
         Raises:
-            RestoreError: the file is not the one that was verified.
+            RestoreError: the file has changed since it was verified.
         """
         dump = self._dump
         try:
@@ -89,7 +89,7 @@ class DumpStream:
 
 
 def no_ledger(path: Path, table: str) -> RestoreError:
-    """Return the error for a dump that does not hold the table which would say what it contains."""
+    """Return the error for a dump without the ledger table: it would not be known which migrations are in it."""
     return RestoreError(
         f"the backup {path} holds no table {table}, which would say what it contains; it was not restored",
         hint="is migrate_table (or schema) right, and the backup of the right database?",

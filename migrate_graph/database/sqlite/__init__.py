@@ -1,1 +1,1 @@
-"""SQLite: the file and its lock, one attempt at a migration, and what its catalog tells."""
+"""SQLite: the file and its lock, one attempt at a migration, and reading the schema."""

@@ -1,4 +1,4 @@
-"""Writes the statements that make what an SQLite database has: its own text, where it keeps one."""
+"""Writes the statements that create or drop objects of an SQLite database, mostly from the text that SQLite stores."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from migrate_graph.core.footprint import Fact
 from migrate_graph.database.sqlite.facts import VIRTUAL
 
 INCLUDED = frozenset({"column", "constraint", "text"})
-"""What stands in the text of a table or view."""
+"""Kinds of facts that are part of the text of a table or view."""
 
 _WITH_A_TEXT = frozenset({"table", "view", "index", "trigger"})
 
 
 class Definitions:
-    """What is known of one database.
+    """Writes statements from the facts of one database.
 
     Args:
-        facts: as they are now.
+        facts: the present facts.
     """
 
     def __init__(self, facts: Mapping[Fact, Described]) -> None:
         self._facts = facts
 
     def made(self, change: Drifted, fact: Fact) -> Making:
-        """Return the statements that make a thing; none where that cannot be written."""
+        """Return the statements that create an object or repeat its change; none where that cannot be written."""
         if self._is_of_virtual(change):
             return Making()
         is_new = change.fact != fact or change.before is None
@@ -39,17 +39,17 @@ class Definitions:
         return Making([text] if is_new else [self.dropped(change), text])
 
     def dropped(self, change: Drifted) -> str:
-        """Return the statement that drops a thing; empty where that cannot be written."""
+        """Return the statement that drops an object; empty where that cannot be written."""
         return "" if self._is_of_virtual(change) else _dropped(change, if_there=" IF EXISTS")
 
     def _is_of_virtual(self, change: Drifted) -> bool:
-        """Return whether it is a column of a virtual table, which no `ALTER TABLE` changes."""
+        """Return whether the change is about a column of a virtual table, which ALTER TABLE cannot change."""
         table = self._facts.get(Fact("text", change.relation))
         return change.fact.kind == "column" and table is not None and table.definition.startswith(VIRTUAL)
 
 
 def drop_of(change: Drifted) -> str:
-    """Return the statement that drops what a migration has added, and nothing else; empty where it has none of its own."""
+    """Return the statement that drops an added object and nothing else; empty where no statement drops it alone."""
     return _dropped(change, if_there="")
 
 
@@ -64,7 +64,7 @@ def _dropped(change: Drifted, *, if_there: str) -> str:
 
 
 def _column(change: Drifted, text: str) -> Making:
-    """Return what adds a column; none where SQLite cannot add it: a part of a key, a computed one."""
+    """Return the statement that adds a column; none where SQLite cannot add it (part of the primary key, generated, NOT NULL without default)."""
     kind, is_needed, default, key, hidden = ast.literal_eval(text)
     if key or hidden or (is_needed and default is None):
         return Making()

@@ -1,4 +1,4 @@
-"""A run on SQLite that is one transaction: its migrations share a connection, which each finds like a new one."""
+"""A run on SQLite that is one transaction: its migrations share a connection, which is made like new before each."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ if TYPE_CHECKING:
 
 
 class AtomicConnection(WorkConnection):
-    """The driver connection of such a run: commits of bodies are savepoints, and nothing but the run ends the transaction.
+    """The driver connection of a run that is one transaction: a commit of a body sets a savepoint, and only the run ends the transaction.
 
     Attributes:
-        on_statement: told the text of each statement of a body before it is sent.
-        on_savepoint: told when a body has set the savepoint that it can go back to.
-        on_undo: told when it has gone back.
-        ended: how a body wanted to end the transaction; empty when none did.
-        is_to_be_set_up: pyDAL has to register its functions.
-        scope: what promises the transaction, and for what.
-        option: the one that asks for it.
+        on_statement: called with each statement of a body before it is sent.
+        on_savepoint: called after a commit of a body has set the savepoint anew.
+        on_undo: called after a rollback of a body to that savepoint.
+        ended: how a body tried to end the transaction, in words; empty when none did.
+        is_to_be_set_up: pyDAL must register its functions again.
+        scope: which option promises one transaction, and for which migrations; the end of an error message.
+        option: the command line option that asks for one transaction.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -69,7 +69,7 @@ class AtomicConnection(WorkConnection):
 
     @contextmanager
     def unmarked(self) -> Iterator[None]:
-        """While inside, statements are ours, and need no marker."""
+        """Mark the statements inside the block as the tool's own, which need no marker."""
         before, self.write_marker = self.write_marker, None
         try:
             yield
@@ -81,18 +81,18 @@ class AtomicConnection(WorkConnection):
         self._savepoint.set()
 
     def forget_point(self) -> None:
-        """Forget it, and keep what was done since."""
+        """Release that savepoint, and keep what was done since."""
         self._savepoint.keep()
 
     def make_like_new(self) -> None:
-        """Take back what a body may have left in the connection, as far as a transaction allows it."""
+        """Undo what a body may have changed in the connection, as far as that is possible inside a transaction."""
         temporary = self._read("SELECT type, name FROM sqlite_temp_master WHERE type IN ('table', 'view', 'trigger')")
         statements = [f"DROP {kind} IF EXISTS temp.{quote_identifier(name)}" for kind, name in temporary]
         statements += [f"PRAGMA {name} = {value}" for name, value in self._pragmas.items()]
-        self.is_to_be_set_up = bool(self._made)  # one of them may have had the name of one of pyDAL's
+        self.is_to_be_set_up = bool(self._made)  # a function of the body may have replaced one of pyDAL's
         self._made += [partial(self._say, statement) for statement in statements]
         for undo in self._made:
-            with suppress(sqlite3.Error):  # a statement of an earlier migration may still be held open
+            with suppress(sqlite3.Error):  # a statement of an earlier migration may still be active
                 undo()
         self._pragmas, self._made = {}, []
         for name in vars(self).keys() - self._names:
@@ -111,7 +111,7 @@ class AtomicConnection(WorkConnection):
     def before_statement(self, sql: str) -> None:
         if self.write_marker is not None and not self._marking:
             if self.owner is not None:
-                self.owner.check()  # a thread of an earlier migration may still be there
+                self.owner.check()  # a thread of an earlier migration may still run
             if ends_transaction(sql):
                 self.refuse("ends its transaction by a statement of its own")
             if word := stands_alone(sql):
@@ -124,7 +124,7 @@ class AtomicConnection(WorkConnection):
         super().before_statement(sql)
 
     def refuse(self, what: str) -> NoReturn:
-        """Refuse what no part of a larger transaction can do; also whoever catches this has failed.
+        """Refuse an action that is impossible in a part of a larger transaction; the attempt fails even if the body catches the exception.
 
         Raises:
             AttemptFailed: always.
@@ -144,7 +144,7 @@ class AtomicConnection(WorkConnection):
         super().close()
 
     def _note(self, undo: Callable[[], object]) -> None:
-        """Note how to take back what a body has registered; what pyDAL registers before stays."""
+        """Note how to undo a registration of a body; what pyDAL registers before the body stays."""
         if self.write_marker is not None:
             self._made.append(undo)
 
@@ -178,7 +178,7 @@ def _nothing() -> None:
 
 
 class _Shared(Spare):
-    """The connection of the run, for one of its migrations."""
+    """Hands the connection of the run to one of its migrations."""
 
     def __init__(self, connection: AtomicConnection, *, is_new: bool) -> None:
         super().__init__(lambda: connection, wanted=False)
@@ -192,15 +192,15 @@ class SqliteAtomicRun(Struct, eq=False):
     """See `database.AtomicRun`.
 
     Attributes:
-        settings: of the database.
-        ledger: where it stands.
+        settings: settings of the database.
+        ledger: the ledger.
         connect: opens the connection of the run.
-        held_up: returns what tells that another program holds the file.
+        held_up: returns a function that reports that another program holds the file.
         dals: makes the `DAL` of each migration.
         held: views that are down between two migrations.
-        intent: what the run is going to do; foreign keys are checked after each migration where it is careful.
-        on_work: told what is at work, and the name of its migration.
-        connection: of the run; None before its first migration.
+        intent: the plan of the run; if it is careful, foreign keys are checked after each migration.
+        on_work: called with each new work and the name of its migration.
+        connection: connection of the run; None before its first migration.
     """
 
     settings: Settings
@@ -232,7 +232,7 @@ class SqliteAtomicRun(Struct, eq=False):
         return work
 
     def execute(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """Run one statement of ours."""
+        """Run one statement of the tool."""
         with self.connection.unmarked():
             return list(self.connection.cursor().execute(statement, tuple(parameters)).fetchall())
 
@@ -247,10 +247,10 @@ class SqliteAtomicRun(Struct, eq=False):
             self.connection.set_point()
 
     def end(self, key: AttemptKey, seconds: float) -> None:
-        """Forget the savepoint, and record the success of a migration.
+        """Release the savepoint, and record the success of a migration.
 
         Raises:
-            AttemptFailed: it leaves rows whose references lead nowhere, or its journal row is gone.
+            AttemptFailed: the migration leaves rows that refer to missing rows, or its success could not be written.
         """
         self.connection.forget_point()
         if self.intent.careful and (broken := self._broken_references() - self._known):
@@ -289,7 +289,7 @@ class SqliteAtomicRun(Struct, eq=False):
             self.connection.held_up = None
 
     def roll_back(self) -> None:
-        """Undo everything."""
+        """Roll the transaction of the run back."""
         if self.connection is not None and not self.connection.is_closed:
             with suppress(sqlite3.Error):
                 self.connection.really_rollback()
@@ -303,7 +303,7 @@ class SqliteAtomicRun(Struct, eq=False):
 
 
 class SqliteAtomicWork(SqliteWork):
-    """See `database.Work`: one migration of such a run."""
+    """See `database.Work`; one migration of a run that is one transaction."""
 
     def __init__(self, run: SqliteAtomicRun, migration: Migration, key: AttemptKey, *, is_new: bool) -> None:
         self._run = run

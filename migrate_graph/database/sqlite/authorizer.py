@@ -1,4 +1,4 @@
-"""Overhears what SQLite asks while it prepares statements: what each of them reads and writes, without running any."""
+"""Records what SQLite asks its authorizer while it prepares statements: what each statement reads and writes, without running it."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ class Asked(NamedTuple):
     """A question to the authorizer.
 
     Attributes:
-        action: what is about to be done.
-        first: mostly the name of a table or view.
-        second: mostly that of a column.
+        action: SQLite's code for what the statement wants to do.
+        first: first argument of the action, mostly the name of a table or view.
+        second: second argument, mostly the name of a column.
         database: `main` or `temp`.
-        inner: the innermost view or trigger that it is done by.
+        inner: the innermost view or trigger that does it; empty for the statement itself.
     """
 
     action: int
@@ -28,11 +28,11 @@ class Asked(NamedTuple):
 
 @contextmanager
 def overheard(connection: sqlite3.Connection, judge: Callable[..., int] | None = None) -> Iterator[list[Asked]]:
-    """Give a list of what is asked inside; everything is permitted there.
+    """Collect the questions that are asked inside the block in a list; everything is permitted there.
 
     Args:
-        connection: that prepares the statements.
-        judge: its authorizer afterwards.
+        connection: the connection that prepares the statements.
+        judge: the authorizer that the connection gets afterwards.
     """
     asked: list[Asked] = []
 

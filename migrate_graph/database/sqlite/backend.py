@@ -1,4 +1,4 @@
-"""SQLite: where the file is, the file lock, and what is checked before anything runs."""
+"""The backend for SQLite: where the file is, the file lock, and the checks before anything runs."""
 
 from __future__ import annotations
 
@@ -51,24 +51,24 @@ if TYPE_CHECKING:
     from migrate_graph.database.views.presence import ViewPresence
     from migrate_graph.database.watching import Clone, Cloning, Watching
 
-# Seconds that `migrate status` may hold the lock's file, to look whether anybody else does.
+# Seconds for which `migrate status` may hold the lock file, to see whether a run holds it.
 _LOOK = 0.05
 
-# Seconds to wait for another program's transaction: of a migration where `lock_timeout` is off, of our own statements at most, and
-# as long as SQLite may wait in C at a time.
+# Seconds to wait for the transaction of another program. _FOR_EVER: statements of a migration where `lock_timeout` is off.
+# _KEEPER_PATIENCE: statements of the tool itself, at most. _MOMENT: one wait inside SQLite's C code. _PAUSE: between two tries.
 _FOR_EVER = 3600.0
 _KEEPER_PATIENCE = 60.0
 _MOMENT = 0.5
 _PAUSE = 0.05
 
-# Seconds until a wait for another program is told, and between two such lines; and what is left when a signal wants the end.
+# Seconds until a wait for another program is reported, between two such reports, and for which a statement may still wait after a signal.
 _TELL_FIRST = 1.0
 _TELL_EVERY = 10.0
 _LAST_WORDS = 1.5
 
 _Result = TypeVar("_Result")
 
-# Columns of a ledger that somebody made by hand, which no record of ours fills in.
+# Columns of a ledger table made by hand that need a value, and that this tool does not fill in.
 _WANTING = (
     'SELECT name FROM pragma_table_info(?) WHERE "notnull" AND dflt_value IS NULL AND NOT pk '
     "AND lower(name) NOT IN ('name', 'installed', 'last_update_dttm')"
@@ -85,7 +85,7 @@ _LEFT_BY_THE_DEAD = {sqlite3.SQLITE_READONLY_ROLLBACK, sqlite3.SQLITE_READONLY_R
 _OWN_WAY = "it is held by this migration itself, which has uncommitted work on db"
 _OWN_WAY_HINT = "call db.commit() before another connection writes, or let db do its work"
 
-# SQLite has one code for all of these; its texts are English everywhere.
+# SQLite has only one error code for all of these; its messages are always in English.
 _TEXTS = {
     re.compile(
         r"(from )?within a transaction|database \S+ is locked"
@@ -112,16 +112,16 @@ _PASSES = {
     sqlite3.SQLITE_IOERR: "when the file can be read and written",
     sqlite3.SQLITE_READONLY: IS_WRITABLE,
 }
-"""When the same text may succeed, by what SQLite says."""
+"""When the same migration may succeed unchanged, by SQLite's error code."""
 
 
 def resolve_path(uri: str, folder: Path | None) -> Path:
-    """Return which file a URI means, for everything that needs to know: pyDAL, the lock, the restore.
+    """Return the file that a URI names.
 
     `sqlite:///abs/x.db` is absolute, `sqlite://x.db` relative to `folder` or the working directory, as in pyDAL.
 
     Raises:
-        ConfigError: no file is meant.
+        ConfigError: the URI names no file.
     """
     scheme, _, name = uri.partition("://")
     if scheme.lower() != "sqlite" or not name or name == ":memory:":
@@ -132,16 +132,16 @@ def resolve_path(uri: str, folder: Path | None) -> Path:
     path = (folder or Path()) / name
     try:
         return path.resolve()
-    except (OSError, RuntimeError):  # Python 3.13 and later say it when the file is opened
+    except (OSError, RuntimeError):  # Python 3.13 and later raise only when the file is opened
         raise ConfigError(
             f"migrate_uri names a link that leads to itself: {path}", hint=f"ls -l {quote(str(path))} shows where to"
         ) from None
 
 
 class _HeldLock(Struct):
-    """See `database.Lock`. A file lock goes only with its process, or with its file: then another can lock a new one.
+    """See `database.Lock`. A file lock is lost only when its process ends, or when its file is replaced: another run can lock the new one.
 
-    The database's own file may be replaced as well: what we have opened is then nobody's any more.
+    The database file itself may be replaced as well; then this run works on a file that no longer has a name.
     """
 
     files: FileLock
@@ -155,7 +155,7 @@ class _HeldLock(Struct):
 
 
 class SqliteBackend(Bookkeeping):
-    """See `database.Backend`. The keeper is in autocommit and holds no statement open, so it never stands in a migration's way."""
+    """See `database.Backend`. The connection `_keeper` reads and writes the tool's tables; in autocommit, so that it never blocks a migration."""
 
     kind = "sqlite"
     why_in_a_row = "SQLite lets one connection write at a time"
@@ -164,7 +164,7 @@ class SqliteBackend(Bookkeeping):
 
     @staticmethod
     def dal_source(settings: Settings, application: str) -> DalSource:  # noqa: ARG004 - of BackendClass
-        """Return how pyDAL itself connects to a file; nobody is shown a name."""
+        """Return how pyDAL itself connects to a file; `application` is not shown anywhere."""
         path = resolve_path(settings.uri, settings.folder)
 
         def connect(*_arguments: Any) -> sqlite3.Connection:
@@ -184,14 +184,14 @@ class SqliteBackend(Bookkeeping):
 
     @staticmethod
     def fresh(settings: Settings, cloning: Cloning) -> AbstractContextManager[Scratch]:  # noqa: ARG004 - of BackendClass
-        """Return where files for one use are made; they go with their folder."""
+        """Return a place that makes files for one use; they are deleted with their folder."""
         from migrate_graph.database.sqlite.scratch import ScratchFiles
 
         return nullcontext(ScratchFiles(cloning.folder))
 
     @staticmethod
     def sizes_of(settings: Settings) -> dict[str, Size] | None:  # noqa: ARG004 - of BackendClass
-        """Return None: a copy has all rows, and is asked itself."""
+        """Return None: the copy has all rows, so a rehearsal reads the sizes there."""
         return None
 
     @staticmethod
@@ -202,7 +202,7 @@ class SqliteBackend(Bookkeeping):
 
     @staticmethod
     def keep_open_statement(seconds: int) -> str:  # noqa: ARG004 - of BackendClass
-        """Return nothing: a file closes no connection."""
+        """Return an empty text: a file does not close idle connections."""
         return ""
 
     @staticmethod
@@ -251,7 +251,7 @@ class SqliteBackend(Bookkeeping):
     # -- connections ----------------------------------------------------------------------------------------------------------
 
     def connect(self, *, observer: Observer, interruption: Interruption) -> None:
-        """Open the file; a reader never creates it, and finds an empty history where it is missing."""
+        """Open the file; without `writing` it is not created, and a missing file has an empty history."""
         self._observer, self._interruption = observer, interruption
         if not self._is_to_be_opened():
             return
@@ -263,10 +263,10 @@ class SqliteBackend(Bookkeeping):
         self._opened = identity(self.path)
 
     def _is_to_be_opened(self) -> bool:
-        """Return whether there is a file, or one is to be made.
+        """Return whether the file exists, or is to be created.
 
         Raises:
-            DatabaseError: there can be none.
+            DatabaseError: it does not exist and cannot be created.
         """
         try:
             if self.path.is_file():
@@ -280,11 +280,11 @@ class SqliteBackend(Bookkeeping):
             return self._writing
         from migrate_graph.database.sqlite.unusable import no_directory, no_file
 
-        # SQLite would wait for ever at a pipe, and take a device for an empty file.
+        # SQLite would wait for ever when it opens a pipe, and treats a device as an empty file.
         raise no_file(self.path, self.label) or no_directory(self.path, self.label)
 
     def _patience(self) -> float:
-        """Return how long a statement of ours may wait for another program."""
+        """Return how many seconds a statement of the tool itself may wait for another program."""
         return min(self._settings.lock_timeout or _FOR_EVER, _KEEPER_PATIENCE)
 
     def _look_in_somehow(self) -> sqlite3.Connection:
@@ -297,12 +297,12 @@ class SqliteBackend(Bookkeeping):
                 return self._look_in("ro&immutable=1")
             if code not in _LEFT_BY_THE_DEAD:
                 raise
-        # Whoever opens the file next rolls back what a killed process left; a reader may not, and so could not read.
+        # A killed process has left an open transaction. Opening the file for writing rolls it back; a read-only connection cannot.
         self._look_in("rw").close()
         return self._look_in("ro")
 
     def _is_at_rest(self) -> bool:
-        """Return whether all is in the file, which we cannot write: without a log or a journal beside it, it can just be read."""
+        """Return whether a file that this process cannot write has no log or journal beside it, so that it can be read alone."""
         beside = [self.path.with_name(f"{self.path.name}{ending}") for ending in ("-wal", "-journal")]
         return (
             not self._is_writable()
@@ -311,7 +311,7 @@ class SqliteBackend(Bookkeeping):
         )
 
     def _is_writable(self) -> bool:
-        """Return whether this process may write the database, and the journal beside it."""
+        """Return whether this process may write the database file, and create its journal beside it."""
         there = self.path.parent
         return os.access(there, os.W_OK | os.X_OK) and (not self.path.exists() or os.access(self.path, os.W_OK))
 
@@ -325,13 +325,13 @@ class SqliteBackend(Bookkeeping):
         return connection
 
     def _patiently(self, call: Callable[[], _Result], *, limit: float) -> _Result:
-        """Repeat while another program holds the file, telling so; a signal ends the waiting.
+        """Repeat a call while another program holds the file, and report that; a signal ends the waiting.
 
-        SQLite waits in C, where no signal handler runs, so it is let wait a moment at a time.
+        SQLite waits in C, where no signal handler runs, so each of its waits is short.
         """
         started = time.monotonic()
         told = 0.0
-        last_words = bool(self._interruption.signal)  # what must be recorded although a signal has come
+        last_words = bool(self._interruption.signal)  # after a signal the outcome is still recorded, with a short wait
         while True:
             try:
                 return call()
@@ -352,7 +352,7 @@ class SqliteBackend(Bookkeeping):
                 self._interruption.sleep(_PAUSE)
 
     def _open(self, factory: type[sqlite3.Connection], *, mode: str) -> Any:
-        works = factory is not sqlite3.Connection  # else it keeps the books
+        works = factory is not sqlite3.Connection  # a migration's connection; else the keeper
         connection: Any = sqlite3.connect(
             f"{self.path.as_uri()}?mode={mode}", uri=True, factory=factory, isolation_level=None,
             check_same_thread=False, timeout=_MOMENT, cached_statements=0 if works else 128,
@@ -379,11 +379,11 @@ class SqliteBackend(Bookkeeping):
             return self._patiently(
                 lambda: connection.execute(statement, tuple(parameters)).fetchall(), limit=self._patience()
             )
-        except sqlite3.DatabaseError as error:  # a file that is damaged is no OperationalError
+        except sqlite3.DatabaseError as error:  # not only OperationalError: a damaged file raises DatabaseError
             raise self._unusable(error) from None
 
     def _revive(self) -> None:
-        """Nothing to do: a file does not hang up."""
+        """Do nothing: a connection to a file is not lost."""
 
     @contextmanager
     def together(self) -> Iterator[None]:
@@ -397,7 +397,7 @@ class SqliteBackend(Bookkeeping):
         except BaseException:
             with suppress(
                 DatabaseError
-            ):  # SQLite may have rolled back by itself (disk full): the first error tells why
+            ):  # SQLite may have rolled back by itself (disk full); the block's own error says why
                 self._execute("ROLLBACK")
             raise
 
@@ -427,7 +427,7 @@ class SqliteBackend(Bookkeeping):
             except BaseException:
                 files.release()
                 raise
-            # Somebody removed the lock's file or replaced the database while we waited: another would lock its successor.
+            # The lock file was removed or the database replaced meanwhile, so that another run could lock the new file: try again.
             files.release()
             self._open_again()
         try:
@@ -505,7 +505,7 @@ class SqliteBackend(Bookkeeping):
 
     def _present(self) -> set[str]:
         names = self._ledger.names.all
-        rows = self._execute(  # SQLite takes a name in any case for the same table
+        rows = self._execute(  # SQLite ignores upper and lower case in names of tables
             f"WITH ours (name) AS (VALUES {', '.join(['(?)'] * len(names))}) SELECT ours.name FROM ours"
             " JOIN sqlite_master AS found ON found.type = 'table' AND found.name = ours.name COLLATE NOCASE",
             names,
@@ -563,23 +563,23 @@ class SqliteBackend(Bookkeeping):
     def own_work(self, name: str) -> SqliteWork:
         return self.work(Migration(name, lambda _db: True), AttemptKey.now(name, run=""))
 
-    # What works is imported when something is to be done: that takes a third of the time of a run that finds nothing.
+    # These modules are imported only when a migration runs: the import takes a third of the time of a run that finds nothing to do.
     @property
     def work_class(self) -> type[SqliteWork]:
-        """The class of what runs a migration."""
+        """The class for one attempt at a migration."""
         from migrate_graph.database.sqlite.work import SqliteWork
 
         return SqliteWork
 
     @property
     def connection_class(self) -> type[WorkConnection]:
-        """The class of its connection."""
+        """The class of the connection of an attempt."""
         from migrate_graph.database.sqlite.work import WorkConnection
 
         return WorkConnection
 
     def _spare_one(self) -> Spare:
-        """Return what keeps the connection of one migration for the next."""
+        """Return the object that keeps the connection of one migration for the next."""
         from migrate_graph.database.sqlite.spare import Spare
 
         if self._spare is None:
@@ -591,7 +591,10 @@ class SqliteBackend(Bookkeeping):
         return connection
 
     def installed_if_held(self, lock: Any, names: Sequence[str]) -> frozenset[str] | None:
-        """Return the answer of the connection of the last migration: the keeper would read the whole schema, which that one has changed, again."""
+        """See `database.Backend`. The connection of the last migration is asked, if it is kept.
+
+        The keeper would first read the whole schema again, since the migration has changed it.
+        """
         if not lock.is_held():
             return None
         return self._ledger.on(partial(self._ask, self._spare_one().connection or self._keeper)).read_installed(names)
@@ -626,13 +629,13 @@ class SqliteBackend(Bookkeeping):
         )
 
     def _note_work(self, work: SqliteWork, name: str) -> None:
-        """Note what is at work, for whoever looks at the lock, and for what an error means."""
+        """Note the running attempt: its name is written into the lock file, and `explain` asks it about errors."""
         self._work = work
         if self._lock is not None:
             self._lock.sign(name)
 
     def _held_up(self, doing: str) -> Callable[[float], None]:
-        """Return what tells, while a statement of ours waits for another program, what it does, and ends the wait when a signal arrives."""
+        """Return a function to call during a wait for another program: it reports `doing`, and raises when a signal has arrived."""
         told = 0.0
 
         def tell(waited: float) -> None:
@@ -645,7 +648,7 @@ class SqliteBackend(Bookkeeping):
         return tell
 
     def explain(self, error: BaseException) -> Trouble:
-        """Return what an exception of a migration means; also for exceptions that are none of the driver's."""
+        """Return what an exception of a migration means; also for exceptions that are not the driver's."""
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code == sqlite3.SQLITE_BUSY and self._work is not None and self._work.is_in_its_own_way(error):
             return Trouble(TroubleKind.OTHER, f"{first_line(error)}: {_OWN_WAY}", _OWN_WAY_HINT)

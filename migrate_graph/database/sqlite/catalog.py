@@ -1,4 +1,4 @@
-"""What SQLite can tell about views: it neither refuses a drop that breaks another view nor notices it, so we ask each."""
+"""Reads and restores views of SQLite. SQLite does not notice when a drop breaks another view, so each view is checked by a query."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ _SAVEPOINT = "migrate_graph_views"
 
 
 class SqliteCatalog:
-    """See `views.ViewCatalog`; `connection` gives the migration's connection, whose `isolation_level` is None."""
+    """See `views.ViewCatalog`; `connection` returns the migration's connection, whose `isolation_level` is None."""
 
     def __init__(self, connection: Callable[[], Any]) -> None:
         self._connection = connection
         self._probes = count()
         self._schema = Schema()
         self._depth = 0
-        self._is_read = False  # and nobody but us has sent anything since
+        self._is_read = False  # True: `_schema` was read, and only this catalog has sent statements since
 
     def run(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Run one statement."""
@@ -47,7 +47,7 @@ class SqliteCatalog:
 
     @contextmanager
     def atomic(self, *, ours: bool = False) -> Iterator[None]:  # noqa: ARG002 - of ViewCatalog
-        """See `views.ViewCatalog`; outside of a transaction a savepoint is one."""
+        """See `views.ViewCatalog`; in SQLite a savepoint outside of a transaction begins one."""
         self._is_read = False
         self._depth += 1
         try:
@@ -93,7 +93,7 @@ class SqliteCatalog:
     # -- reading ----------------------------------------------------------------------------------------------------
 
     def schema(self) -> Schema:
-        """Return what the schema says now."""
+        """Return the present schema."""
         connection = self._connection()
         if isinstance(connection, Noting):
             return connection.noted.read(self.run)
@@ -103,7 +103,7 @@ class SqliteCatalog:
         return self._schema
 
     def observe(self, concern: Concern, *, brief: bool = False) -> Observation:  # noqa: ARG002 - of ViewCatalog
-        """See `views.ViewCatalog`; the token holds the parts that work."""
+        """See `views.ViewCatalog`; the token holds the parts (views and triggers) that work."""
         schema = self.schema()
         parts = schema.concerned(_unquoted(name).lower() for name in concern.views)
         working = tuple(part for part in parts if not self._error(part))
@@ -113,17 +113,17 @@ class SqliteCatalog:
         return Observation(relations, moment=now, meant=meant, token=working)
 
     def _named(self, names: Collection[str]) -> dict[str, str]:
-        """Return those of some names, as SQL writes them, that a table or view has, each as it was created."""
+        """Return those of some names, as SQL writes them, that a table or view has, each with its name as it was created."""
         schema = self.schema() if names else Schema()
         found = {name: schema.named(_unquoted(name)) for name in names}
         return {name: relation.name for name, relation in found.items() if relation}
 
     def moment(self, before: Observation, *, brief: bool = False) -> Any:  # noqa: ARG002 - of ViewCatalog
-        """See `views.ViewCatalog`; nobody else can write meanwhile."""
+        """See `views.ViewCatalog`; no other connection can write meanwhile."""
         return self.schema().now()
 
     def confirm(self, before: Observation, gone: Collection[Key], *, is_plain: bool) -> None:
-        """See `views.ViewCatalog`; nobody else can write meanwhile."""
+        """See `views.ViewCatalog`; no other connection can write meanwhile."""
 
     def changes(self, since: Any, before: Observation, said: Sequence[str] | None = None) -> Changes:  # noqa: ARG002 - of ViewCatalog
         """See `views.ViewCatalog`."""
@@ -178,15 +178,15 @@ class SqliteCatalog:
         """See `views.ViewCatalog`; there is nothing to fill."""
 
     def is_undefined(self, error: BaseException) -> bool:  # noqa: ARG002 - of ViewCatalog
-        """See `views.ViewCatalog`; SQLite creates a view whatever it reads."""
+        """See `views.ViewCatalog`; SQLite creates a view also when a table that it reads does not exist."""
         return False
 
     def is_race(self, error: BaseException) -> bool:  # noqa: ARG002 - of ViewCatalog
-        """See `views.ViewCatalog`; nobody else can write meanwhile."""
+        """See `views.ViewCatalog`; no other connection can write meanwhile."""
         return False
 
     def refusal(self, error: BaseException) -> str | None:  # noqa: ARG002 - of ViewCatalog
-        """See `views.ViewCatalog`; SQLite drops whatever it is told to."""
+        """See `views.ViewCatalog`; SQLite drops a view also when others read it."""
         return None
 
     def _probe(self, part: Part) -> str:
@@ -204,18 +204,18 @@ class SqliteCatalog:
     def _columns(self, table: str) -> list[tuple[Any, ...]]:
         try:
             return self.run(f"PRAGMA table_info({quote_identifier(table)})")
-        except sqlite3.Error:  # a broken view has none
+        except sqlite3.Error:  # a broken view has no columns
             return []
 
     def _error(self, part: Part) -> str:
-        """Return why a part does not work; empty when it does. It is asked once, until something that it names changes."""
+        """Return why a part does not work; empty when it works. It is checked again only after something that it names has changed."""
         if part.error is None:
             part.error = self._asked(part)
         return part.error
 
     def _asked(self, part: Part) -> str:
         try:
-            # Never the same text twice: sqlite3 keeps prepared statements, and an EXPLAIN is not prepared again.
+            # Each text is new: the driver caches prepared statements, and SQLite would not check a cached EXPLAIN again.
             self.run(f"{self._probe(part)} -- {next(self._probes)}")
         except sqlite3.Error as error:
             return str(error)
@@ -224,7 +224,7 @@ class SqliteCatalog:
     # -- restoring --------------------------------------------------------------------------------------------------
 
     def restore(self, things: Iterable[Restorable]) -> list[str]:
-        """See `views.ViewCatalog`: SQLite has triggers only."""
+        """See `views.ViewCatalog`; in SQLite only the triggers of a view must be restored."""
         for each in things:
             there = {item.name for item in each.made.items}
             for item in each.stored.items:
@@ -233,7 +233,7 @@ class SqliteCatalog:
         return []
 
     def distrust(self, table: str) -> str:  # noqa: ARG002 - of ViewCatalog
-        """See `views.ViewCatalog`; whoever writes to the file may do everything."""
+        """See `views.ViewCatalog`; there are no roles: a program that can write the file can do everything anyway."""
         return ""
 
     def recreate(self, stored: Relation) -> None:
@@ -255,6 +255,6 @@ class SqliteCatalog:
 
 
 def _unquoted(identity: str) -> str:
-    """Return the name that an identity, quoted or not, with or without `main.`, stands for."""
+    """Return the bare name of an identity, which may be quoted and may begin with `main.`."""
     name = re.sub(r'^(?:main|"main")\s*\.\s*', "", identity, flags=re.IGNORECASE)
     return name[1:-1].replace('""', '"') if name.startswith('"') else name

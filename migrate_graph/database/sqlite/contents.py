@@ -1,4 +1,4 @@
-"""Reads what an SQLite database holds: facts with their definitions, and digests of rows."""
+"""Reads the contents of an SQLite database: facts with their definitions, and digests of rows."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ _PIECES: Final = re.compile(
 
 
 def read_contents(settings: Settings, *, unstable: Mapping[str, Collection[str]]) -> Contents:
-    """Read what a database holds.
+    """Read the contents of a database.
 
     Args:
-        settings: how it is reached.
+        settings: how to reach it.
         unstable: columns that are left out of the digests of rows, by table.
     """
     own = TableNames.of(settings.table, SQLITE).all
@@ -58,7 +58,7 @@ def read_contents(settings: Settings, *, unstable: Mapping[str, Collection[str]]
 
 
 def _parts(sql: str) -> Iterator[str]:
-    """Yield what stands between the outer commas of a CREATE TABLE, in whatever order it was added."""
+    """Yield the columns and constraints of a CREATE TABLE: the texts between its outer commas."""
     depth, part = 0, ""
     for match in _PIECES.finditer(sql.partition("(")[2]):
         piece = match[0]
@@ -76,7 +76,7 @@ def _parts(sql: str) -> Iterator[str]:
 def _numbered(
     columns: Mapping[str, Mapping[str, int]], references: Mapping[str, Sequence[tuple[str, str, str | None]]]
 ) -> frozenset[tuple[str, str]]:
-    """Return the columns that number rows as they come, and those that refer to one."""
+    """Return the integer primary keys, which number rows in order of insertion, and the columns that refer to one."""
     keys = {
         name.lower(): next((key for key, is_key in known.items() if is_key), None) for name, known in columns.items()
     }
@@ -109,5 +109,5 @@ def _rows(
 
 
 def _number(value: object) -> int:
-    """Return a number that no other value has, so that sums do not tell in which order they were made."""
+    """Return a hash of a value as a number; the sum over all rows does not depend on their order."""
     return int.from_bytes(hashlib.blake2b(repr(value).encode(), digest_size=12).digest())

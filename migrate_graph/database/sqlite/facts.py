@@ -1,4 +1,4 @@
-"""What an SQLite database is made of, in SQLite's own words; the difference of two such readings; how large its tables are."""
+"""Reads the facts of an SQLite database (its objects with their definitions), compares two readings, and reads the sizes of tables."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from migrate_graph.database.watching import Difference
 from migrate_graph.quoting import quote_identifier
 
 Run: TypeAlias = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
-"""Runs a statement, and gives its rows."""
+"""Runs a statement, and returns its rows."""
 
 NAME: Final = r'(?:"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\]|\w+)'
 """How SQL writes a name, without its schema; a regular expression."""
 
 VIRTUAL: Final = "CREATE VIRTUAL TABLE "
-"""How the text of a virtual table begins, as SQLite keeps it."""
+"""The beginning of the text that SQLite stores for a virtual table."""
 
 _SCHEMA: Final = "SELECT type, name, tbl_name, rootpage, sql FROM sqlite_master ORDER BY type, name"
-# Without those that a virtual table has for its queries: one of fts5 is named like the table itself.
+# Without the hidden columns of a virtual table: fts5 has one with the name of the table itself.
 _COLUMNS: Final = (
     'SELECT cid, name, type, "notnull", dflt_value, pk, hidden FROM pragma_table_xinfo(?) WHERE hidden <> 1'
 )
@@ -40,23 +40,23 @@ _PLAIN: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 
 
 def spelled(name: str) -> str:
-    """Return a name as it is written in SQL: quoted where it is no plain one."""
+    """Return a name as SQL writes it: quoted if it needs quotes."""
     return name if _PLAIN.fullmatch(name) else quote_identifier(name)
 
 
 def plain(written: str) -> str:
-    """Return the name that SQL writes so, in whatever quotes."""
+    """Return a name without the quotes with which SQL writes it."""
     return written[1:-1].replace('""', '"') if written[:1] in {'"', "`", "["} else written
 
 
 class _Table(Struct, frozen=True):
-    """What stands in one table.
+    """One table or view.
 
     Attributes:
-        sql: that makes it, as SQLite keeps it.
-        page: where its content begins: the same when it is renamed; 0 for views.
-        facts: of its columns and constraints, with their definitions.
-        columns: names by number.
+        sql: its CREATE statement, as SQLite stores it.
+        page: the page where its content begins, which stays the same when the table is renamed; 0 for views and virtual tables.
+        facts: its columns and constraints, with their definitions.
+        columns: names of its columns, in order.
     """
 
     sql: str
@@ -66,11 +66,11 @@ class _Table(Struct, frozen=True):
 
 
 class Facts(Struct, frozen=True):
-    """A reading.
+    """The facts of a database at one moment.
 
     Attributes:
         known: every fact, with its definition.
-        tables: by name.
+        tables: tables and views, by name.
     """
 
     known: Mapping[Fact, str] = field(default_factory=dict)
@@ -78,12 +78,12 @@ class Facts(Struct, frozen=True):
 
 
 def read_facts(run: Run, *, own: Collection[str], before: Facts | None = None) -> Facts:
-    """Read what a database is made of.
+    """Read the facts of a database.
 
     Args:
         run: runs a statement.
-        own: names of tables that are this package's.
-        before: an earlier reading: tables that are as they were then are not asked again.
+        own: names of the tool's own tables, which are left out.
+        before: an earlier reading: tables that are unchanged since are not read again.
     """
     rows = [row for row in run(_SCHEMA, ()) if row[2] not in own]
     known: dict[Fact, str] = {}
@@ -95,7 +95,7 @@ def read_facts(run: Run, *, own: Collection[str], before: Facts | None = None) -
             tables[name] = old if old and as_it_was else _read_table(run, kind, name, page, sql)
             known[Fact(kind, spelled(name))] = sql if kind == "view" else ""
             known.update(tables[name].facts)
-        elif kind == "index" and sql:  # others belong to a constraint
+        elif kind == "index" and sql:  # an index without text belongs to a constraint
             known[Fact("index", spelled(name))] = sql
         elif kind == "trigger":
             known[Fact("trigger", f"{spelled(table)}.{spelled(name)}")] = sql
@@ -103,14 +103,14 @@ def read_facts(run: Run, *, own: Collection[str], before: Facts | None = None) -
 
 
 def read_inventory(run: Run, *, own: Collection[str]) -> Inventory:
-    """Read what a database is made of, each fact with the table that it belongs to.
+    """Read the facts of a database, each with the table that it belongs to.
 
-    The text of a table is a fact here: what SQLite lists nowhere else (a check, a collation) stands in it. Tables that a virtual table
-    keeps its content in are no facts: they come and go with it, and nobody else can make them.
+    The text of a table is a fact here, since checks and collations are listed nowhere else. The shadow tables in which a virtual table
+    keeps its content are left out: they are created and dropped with it.
 
     Args:
         run: runs a statement.
-        own: names of tables that are this package's.
+        own: names of the tool's own tables, which are left out.
     """
     read = read_facts(run, own=own)
     indexed = {spelled(name): spelled(table) for kind, name, table, *_ in run(_SCHEMA, ()) if kind == "index"}
@@ -127,7 +127,7 @@ def read_inventory(run: Run, *, own: Collection[str]) -> Inventory:
 
 
 def _shadows(run: Run, facts: Facts) -> set[str]:
-    """Return the tables that virtual ones keep their content in, as they are spelled; none where this SQLite cannot tell (before 3.37)."""
+    """Return the shadow tables of virtual tables, as SQL writes their names; none where SQLite is older than 3.37 and cannot list them."""
     if not any(table.sql.startswith(VIRTUAL) for table in facts.tables.values()):
         return set()
     try:
@@ -140,7 +140,7 @@ def _read_table(run: Run, kind: str, name: str, page: int, sql: str) -> _Table:
     facts: dict[Fact, str] = {}
     try:
         columns = run(_COLUMNS, (name,))
-    except Exception:  # noqa: BLE001 - a view of what is not there any more: it has no columns, and that is all there is to know
+    except Exception:  # noqa: BLE001 - a broken view (its table is gone) has no columns
         return _Table(sql, page, facts, ())
     for _, column, *definition in columns:
         facts[_column(name, column)] = repr(definition)
@@ -157,7 +157,7 @@ def _read_table(run: Run, kind: str, name: str, page: int, sql: str) -> _Table:
 
 
 def difference(before: Facts, after: Facts) -> Difference:
-    """Return what became of the facts between two readings."""
+    """Return how the facts differ between two readings."""
     old, new = before.known, after.known
     changed = {fact for fact in old.keys() & new.keys() if old[fact] != new[fact]}
     added, removed = new.keys() - old.keys(), old.keys() - new.keys()
@@ -166,7 +166,7 @@ def difference(before: Facts, after: Facts) -> Difference:
         was = before.tables.get(name)
         fact = Fact("table", spelled(name))
         if was is not None and fact in new and was.sql != table.sql and fact.identity not in touched:
-            changed.add(fact)  # a check, a collation: what SQLite lists nowhere but in its text
+            changed.add(fact)  # a check or a collation has changed, which SQLite lists only in the table's text
     return Difference(
         added=frozenset(added),
         changed=frozenset(changed),
@@ -176,7 +176,7 @@ def difference(before: Facts, after: Facts) -> Difference:
 
 
 def table_of(fact: Fact) -> str:
-    """Return the table that a fact belongs to, as it is spelled."""
+    """Return the table that a fact belongs to, as SQL writes its name."""
     if fact.kind in {"column", "trigger"}:
         return table_in(fact.identity)
     if fact.kind != "constraint":
@@ -186,13 +186,17 @@ def table_of(fact: Fact) -> str:
 
 
 def table_in(name: str) -> str:
-    """Return the table that a column is named with, as it is spelled."""
+    """Return the table in the full name of a column (`table.column`), as SQL writes it."""
     match = re.match(r'"(?:[^"]|"")*"|[^.]+', name)
     return match[0] if match else name
 
 
 def _renamed(before: Facts, after: Facts) -> set[Fact]:
-    """Return facts of what has the same content under another name: a column that has its place, and is new there and as it was."""
+    """Return the old facts of renamed tables and columns.
+
+    A renamed table has the same content page under another name. A renamed column has the same position and definition under a name
+    that is new in the table.
+    """
     at = {table.page: name for name, table in after.tables.items() if table.page}
     found: set[Fact] = set()
     for name, table in before.tables.items():
@@ -217,7 +221,7 @@ def _column(table: str, name: str) -> Fact:
 
 
 def read_sizes(run: Run, facts: Facts) -> dict[str, Size]:
-    """Return how large the tables are, by name as it is spelled: rows are counted, bytes where this SQLite can tell them."""
+    """Return the sizes of the tables, by name as SQL writes it: rows are counted; bytes are 0 where SQLite has no dbstat."""
     names = [name for name, table in facts.tables.items() if table.page]
     try:
         taken: dict[str, int] = dict(run("SELECT name, pgsize FROM dbstat WHERE aggregate = TRUE", ()))
@@ -228,7 +232,7 @@ def read_sizes(run: Run, facts: Facts) -> dict[str, Size]:
 
 
 def count_rows(run: Run, names: Iterable[str]) -> dict[str, int]:
-    """Return how many rows tables have, by name as it is spelled."""
+    """Return how many rows tables have, by name as SQL writes it."""
     counts = {}
     for name in names:
         [(counts[spelled(name)],)] = run(f"SELECT count(*) FROM {quote_identifier(name)}", ())

@@ -1,4 +1,4 @@
-"""What hangs on what in an SQLite database: the authorizer is asked what each view, trigger and index reads, without running anything."""
+"""Finds which objects of an SQLite database depend on which: by what the authorizer is asked for each view, trigger and index."""
 
 from __future__ import annotations
 
@@ -22,10 +22,13 @@ _OF_TABLES: Final = frozenset({"column", "index", "trigger", "constraint"})
 
 
 class Hanging:
-    """Reads what each fact hangs on.
+    """Reads what each fact depends on.
 
     Args:
-        path: of the file.
+        path: path of the database file.
+
+    Attributes:
+        broken: why a view cannot be read, by the view's name; set by `read`.
     """
 
     def __init__(self, path: Path) -> None:
@@ -34,10 +37,10 @@ class Hanging:
         self.broken: dict[str, str] = {}
 
     def read(self, facts: Facts) -> dict[Fact, frozenset[Fact]]:
-        """Return what each fact hangs on; of views that cannot be read `broken` tells why.
+        """Return the facts that each fact depends on; `broken` tells which views cannot be read.
 
         Args:
-            facts: as they are now.
+            facts: the present facts.
         """
         self.broken, self._names = {}, {spelled(name): name for name in facts.tables}
         with closing(sqlite3.connect(self._path)) as connection:
@@ -60,7 +63,7 @@ class Hanging:
         return found
 
     def _reading(self, connection: sqlite3.Connection, sql: str, inner: str, told: Fact | None) -> set[Fact]:
-        """Return what is read by a statement, or by one thing inside of it."""
+        """Return what a statement reads or writes: itself (empty `inner`), or by the view or trigger `inner`."""
         with overheard(connection) as asked:
             try:
                 connection.execute(f"EXPLAIN {sql}")
@@ -82,7 +85,7 @@ class Hanging:
         return set().union(*(self._reading(connection, sql, name, None) for sql in firing))
 
     def _of_key(self, connection: sqlite3.Connection, fact: Fact) -> Iterator[Fact]:
-        own = fact.identity.rpartition(" foreign key (")[2].removesuffix(")")  # a name may have a comma, too
+        own = fact.identity.rpartition(" foreign key (")[2].removesuffix(")")  # a column's name may contain a comma
         for parent, column, to in connection.execute(_KEYS, (self._names[table_of(fact)],)).fetchall():
             if f", {column}, " not in f", {own}, ":
                 continue
@@ -93,12 +96,12 @@ class Hanging:
 
 
 def looked_up(now: Mapping[Fact, frozenset[Fact]], *, inserts: frozenset[str], writes: frozenset[str]) -> set[Fact]:
-    """Return the keys that foreign keys look up when rows are put into tables, or columns written.
+    """Return the columns and tables that SQLite reads to check foreign keys when rows are inserted or columns written.
 
     Args:
-        now: what each fact hangs on.
-        inserts: tables.
-        writes: columns; `t.*` for all.
+        now: the facts that each fact depends on.
+        inserts: tables that rows were inserted into.
+        writes: columns that were written; `t.*` for all.
     """
     return {
         thing
@@ -114,12 +117,14 @@ def looked_up(now: Mapping[Fact, frozenset[Fact]], *, inserts: frozenset[str], w
 def only_scanned(
     now: Mapping[Fact, frozenset[Fact]], *, uses: frozenset[str], inserts: frozenset[str], writes: frozenset[str]
 ) -> set[str]:
-    """Return the columns that were read only because rows were put into the table that they refer to: SQLite looks who was waiting for them.
+    """Return the columns that SQLite itself has read, only because rows were inserted into the table that they refer to.
+
+    SQLite looks then whether rows with these columns were waiting for the inserted ones (deferred foreign keys).
 
     Args:
-        now: what each fact hangs on.
+        now: the facts that each fact depends on.
         uses: columns that were read or written.
-        inserts: tables that rows were put into.
+        inserts: tables that rows were inserted into.
         writes: columns that were written; `t.*` for all.
     """
     touched: dict[str, set[str]] = {}
@@ -147,24 +152,24 @@ def hangs_and_lost(
     anew: frozenset[Fact],
     made: frozenset[Fact],
 ) -> tuple[frozenset[Fact], frozenset[Fact]]:
-    """Return what a migration's things hang on that it did not make, and what it let go of.
+    """Return what the objects of a migration depend on and it has not made, and what its changed and dropped objects no longer depend on.
 
     Args:
-        before: what each fact hung on.
-        now: what it hangs on.
-        anew: facts that are new, changed, or the same of another thing.
-        made: of those, the ones that were made, if only as they were.
+        before: the facts that each fact depended on before the migration.
+        now: the facts that each fact depends on now.
+        anew: facts that are new, changed, or belong to an object that was made again.
+        made: those of them that the migration made, also when they are as before.
     """
     stays = {thing for fact in anew for thing in now.get(fact, ())}
     old = {
         fact for fact in {*anew, *(before.keys() - now.keys())} if fact.kind != "column"
-    }  # that is part of a table, and no more
+    }  # a column depends on nothing but its table
     let_go = {thing for fact in old for thing in before.get(fact, ())}
     return frozenset(stays - made), frozenset(let_go - stays)
 
 
 def _really(found: set[Fact], facts: Facts) -> set[Fact]:
-    """Return facts under the kind that they have; what does not exist is none."""
+    """Return facts with their real kind (a "table" may be a view); one that does not exist is left out."""
     told = set()
     for fact in found:
         if fact in facts.known:
@@ -177,5 +182,5 @@ def _really(found: set[Fact], facts: Facts) -> set[Fact]:
 
 
 def owner_of(facts: Facts, table: str) -> Fact:
-    """Return the fact of a table or view by its name."""
+    """Return the fact of the table or view with this name."""
     return Fact("view" if Fact("view", table) in facts.known else "table", table)

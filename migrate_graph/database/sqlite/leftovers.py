@@ -1,4 +1,4 @@
-"""What restores that were killed have left beside a database; every run looks for it, and most run no restore."""
+"""Directories that killed restores have left beside a database; in its own file, since every run looks for them, and few restore."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from pathlib import Path
 
 
 def prefix(path: Path) -> str:
-    """Return how the name of a directory begins that a restore of this database makes beside it."""
+    """Return the beginning of the name of each directory that a restore of this database makes beside it."""
     return f".{path.name}.migrate-restore-"
 
 
 def remove_leftovers(path: Path) -> None:
-    """Remove what restores of this database that were killed have left beside it, no links; to be called under the lock only."""
+    """Remove the directories that killed restores of this database have left beside it; call this only under the lock.
+
+    Links are not followed.
+    """
     with os.scandir(path.parent) as entries:
         found = [entry for entry in entries if entry.name.startswith(prefix(path))]
     for entry in found:

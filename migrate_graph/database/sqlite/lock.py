@@ -1,4 +1,4 @@
-"""The lock of a run on SQLite: on the database file itself, whatever its name, and on a file beside it that says who holds it."""
+"""The lock of a run on SQLite: on the database file itself, and on a lock file beside it, which says who holds the lock."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ except ImportError:  # not a POSIX system
 else:
     fcntl = _fcntl
 
-# Without waiting: somebody may have put a pipe there, at which an open would wait for ever.
+# O_NONBLOCK: if the path is a pipe, opening it would wait for ever.
 _OPENING = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
-# One byte, far behind those that SQLite locks. Such a lock belongs to the open file, so that hard links and mounts of a single
-# file meet at it; Linux only.
+# The byte of the database file that is locked, far behind those that SQLite locks. Such a lock is on the file itself, so that runs meet
+# at it that use different names of it (hard links, mounts); Linux only.
 _BYTE = (1 << 62) - 1
 _HAS_OPEN_FILE_LOCKS = hasattr(fcntl, "F_OFD_SETLK") and sys.maxsize > 1 << 32
 
-# Database files that were opened to be locked, by device and inode. They are not closed after a run: closing one would end all locks that
-# SQLite holds on that file in this process.
+# Database files that were opened to be locked, by device and inode. They are not closed after a run: closing one would release all locks
+# that SQLite holds on that file in this process.
 _opened: OrderedDict[tuple[int, int], FileIO] = OrderedDict()
 _MOST_OPENED = 32
 
@@ -45,7 +45,7 @@ _OWNER_MODE = 0o600
 
 
 def identity(path: Path) -> tuple[int, int] | None:
-    """Return device and inode of a file; None when it is not there."""
+    """Return device and inode of a file; None when it does not exist."""
     try:
         status = path.stat()
     except OSError:
@@ -54,15 +54,15 @@ def identity(path: Path) -> tuple[int, int] | None:
 
 
 class FileLock:
-    """One try to be the only run on a database.
+    """The lock on one database file, and its lock file.
 
     Args:
-        database: the file.
-        beside: the lock's own file.
-        writable: nothing will be written without; then nothing is created either.
+        database: the database file.
+        beside: the lock file.
+        writable: whether the database may be written; if not, no lock file is created.
 
     Raises:
-        DatabaseRefused: this system knows no such locks.
+        DatabaseRefused: this system has no such locks, or the lock file cannot be opened.
     """
 
     def __init__(self, database: Path, beside: Path, *, writable: bool) -> None:
@@ -77,10 +77,10 @@ class FileLock:
         self._open_database = _opened_again(database) if writable and _HAS_OPEN_FILE_LOCKS else None
         self._file = self._open(create=writable)
         if self._file is not None:
-            forks.hide(self._file)  # a child that outlives the run would hold the lock on
+            forks.hide(self._file)  # a child that outlives the run would keep the lock
 
     def _open(self, *, create: bool) -> FileIO | None:
-        """Open the file beside, as SQLite does its journals: with the mode and the owner of the database."""
+        """Open the lock file; a new one gets the mode and owner of the database, as SQLite does with its journals."""
         flags = _OPENING
         try:
             with suppress(FileNotFoundError):
@@ -112,10 +112,10 @@ class FileLock:
         return FileIO(file, "r+")
 
     def take(self) -> bool:
-        """Take both locks if they are free.
+        """Take both locks if they are free; return whether they were taken.
 
         Raises:
-            DatabaseRefused: the file system knows no locks.
+            DatabaseRefused: the file system does not support locks.
         """
         if not self._take_database():
             return False
@@ -125,13 +125,13 @@ class FileLock:
         return False
 
     def is_current(self) -> bool:
-        """Return whether the names still mean the files that are locked: else another can lock their successors."""
+        """Return whether the paths still name the locked files; if not, another run can lock the new files."""
         return (self._file is None or _means(self._beside, self._file)) and (
             self._open_database is None or _means(self._database, self._open_database)
         )
 
     def sign(self, migration: str = "") -> None:
-        """Write down who holds it and what runs, where that can be written."""
+        """Write into the lock file who holds the lock and which migration runs, if that file can be written."""
         self._since = self._since or datetime.now(UTC).isoformat(" ", "seconds")
         text = {"pid": os.getpid(), "host": gethostname(), "since": self._since, "migration": migration}
         self._write(json.dumps(text).encode())
@@ -140,14 +140,14 @@ class FileLock:
         """Release both locks."""
         self._write(b"")
         if self._file is not None:
-            with suppress(OSError):  # a body has closed whatever was open
+            with suppress(OSError):  # a body may have closed all open files
                 self._file.close()
         self._file = None
         self._release_database()
 
     def _write(self, text: bytes) -> None:
         if self._file is not None:
-            with suppress(OSError):  # another user's file was opened for reading, which is enough to lock it
+            with suppress(OSError):  # the file of another user may be open only for reading, which is enough to lock it
                 os.ftruncate(self._file.fileno(), 0)
                 os.pwrite(self._file.fileno(), text, 0)
 
@@ -168,10 +168,10 @@ def _open_existing(path: Path, flags: int) -> FileIO:
 
 
 def flock(path: Path, file: int, how: int) -> bool:
-    """Return whether a lock on a file was had.
+    """Take or release a lock on an open file; return False when another process holds it.
 
     Raises:
-        DatabaseRefused: the file system knows no locks.
+        DatabaseRefused: the file system does not support locks.
     """
     try:
         fcntl.flock(file, how)
@@ -185,10 +185,10 @@ def flock(path: Path, file: int, how: int) -> bool:
 def _lock_byte(path: Path, file: FileIO, kind: int) -> bool:
     try:
         fcntl.fcntl(file.fileno(), fcntl.F_OFD_SETLK, struct.pack("hhqqi4x", kind, os.SEEK_SET, _BYTE, 1, 0))
-    except (BlockingIOError, PermissionError):  # EAGAIN or EACCES: another has it
+    except (BlockingIOError, PermissionError):  # EAGAIN or EACCES: another process has it
         return False
     except OSError as error:
-        if error.errno == errno.EINVAL:  # an old kernel; the file beside is locked all the same
+        if error.errno == errno.EINVAL:  # an old kernel; the lock file is locked nevertheless
             return True
         raise _no_locks(path, error) from None
     return True
@@ -208,23 +208,23 @@ def _opened_again(database: Path) -> FileIO | None:
     if found is None:
         return None
     known = _opened.pop(found, None)
-    if known is not None and _means(database, known):  # else a body, or a fork, has closed it
+    if known is not None and _means(database, known):  # a body, or a fork, may have closed it
         _opened[found] = known
         return known
     try:
-        # It does not close the descriptor with itself: when a body has closed that, its number may mean another file.
+        # closefd=False: if a body has closed the descriptor, its number may belong to another file, which must not be closed.
         file = FileIO(os.open(database, os.O_RDWR | getattr(os, "O_CLOEXEC", 0)), "r+", closefd=False)
     except OSError:
         return None
     forks.hide(file)
     _opened[forks.file_of(file.fileno())] = file
-    if len(_opened) > _MOST_OPENED:  # a run over that many databases has long closed the first
+    if len(_opened) > _MOST_OPENED:  # the oldest one is not in use any more
         _let_go(*_opened.popitem(last=False))
     return file
 
 
 def _let_go(found: tuple[int, int], file: FileIO) -> None:
-    """Close a file, unless a body has done so: then its descriptor may mean another one."""
+    """Close a file, unless a body has closed its descriptor: then the number may belong to another file."""
     with suppress(OSError):
         if forks.file_of(file.fileno()) == found:
             os.close(file.fileno())
@@ -232,14 +232,14 @@ def _let_go(found: tuple[int, int], file: FileIO) -> None:
 
 
 def _means(path: Path, file: FileIO) -> bool:
-    """Return whether a path still means the file that is open."""
-    with suppress(OSError, ValueError):  # it is gone, or a body has closed whatever was open
+    """Return whether a path still names the open file."""
+    with suppress(OSError, ValueError):  # the file is gone, or a body has closed the descriptor
         return os.path.samestat(path.stat(), os.fstat(file.fileno()))
     return False
 
 
 def holder_of(beside: Path) -> LockHolder | None:
-    """Return who holds the lock whose file lies beside a database; None when it is free, or nobody can tell."""
+    """Return who holds the lock, according to its lock file; None when the lock is free, or the file cannot be read."""
     try:
         file = os.open(beside, os.O_RDONLY | _OPENING)
     except OSError:

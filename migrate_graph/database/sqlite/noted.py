@@ -1,4 +1,4 @@
-"""Notes what the statements of a connection may have changed in SQLite's schema, so that no more than that is read again."""
+"""Notes which parts of SQLite's schema the statements of a connection may have changed, so that only these are read again."""
 
 from __future__ import annotations
 
@@ -18,38 +18,38 @@ _OF_SECOND = {
 _OF_WORK = {sqlite3.SQLITE_TRANSACTION, sqlite3.SQLITE_SAVEPOINT}
 _UNGUARDED = {"writable_schema", "schema_version", "reset_database"}
 _OTHERS, _NUMBER = "PRAGMA data_version", "PRAGMA schema_version"
-"""What changes when another connection commits, and what changes with the schema."""
+"""Queries for a number that changes when another connection commits, and one that changes with the schema."""
 
 _MOST = 500
-"""Places that are asked for one by one."""
+"""How many rows of the schema are read one by one at most; if more, the whole schema is read."""
 
 Run = Callable[[str], list[tuple[Any, ...]]]
-"""Runs a query, and gives its rows."""
+"""Runs a query, and returns its rows."""
 
 
 class Noting(sqlite3.Connection):
-    """A connection that takes note of what its statements do to the schema.
+    """A connection that notes what its statements may have changed in the schema.
 
     Attributes:
-        noted: of it.
+        noted: the notes.
     """
 
     noted: Noted
 
 
 class Noted:
-    """What is known of the schema, and what may have become of it since; an authorizer tells of each statement that is prepared.
+    """The schema as it was read last, and what may have changed since; an authorizer calls `note` for each statement that is prepared.
 
-    Everything is read again after something was undone, after ALTER TABLE, and where another connection has changed the schema.
+    Everything is read again after a rollback, after ALTER TABLE, and where another connection has changed the schema.
 
     Attributes:
-        schema: as it was read last.
+        schema: the schema as it was read last.
     """
 
     def __init__(self) -> None:
         self.schema = Schema()
         self._touched: set[str] | None = None  # names of tables and views; None for any
-        self._is_same = False  # nobody else can have committed since
+        self._is_same = False  # True: no other connection can have committed since the last look
         self._was_inside = self._may_end = False
         self._never = False
         self._versions: tuple[Any, ...] = (None, None)
@@ -58,14 +58,14 @@ class Noted:
         """Note what a statement is about to do.
 
         Args:
-            action: what, as the authorizer is told.
-            first: what is named first.
-            second: what is named then.
+            action: SQLite's code for the action.
+            first: first argument of the action.
+            second: second argument of the action.
             inside: a transaction is open.
         """
         if inside is not self._was_inside:
             if not inside and not self._may_end:
-                self._touched = None  # SQLite rolled back by itself, or has numbered all rows anew (VACUUM)
+                self._touched = None  # SQLite rolled back by itself, or VACUUM has given all rows new numbers
             self._was_inside, self._is_same = inside, False
         self._may_end = False
         if action in _OF_FIRST or action in _OF_SECOND:
@@ -76,16 +76,16 @@ class Noted:
             if first == "ROLLBACK":
                 self._touched = None
         elif action == sqlite3.SQLITE_ALTER_TABLE:
-            self._touched = None  # a new name of a column changes the text of every view that reads it
+            self._touched = None  # renaming a column changes the text of every view that reads it
         elif action == sqlite3.SQLITE_PRAGMA and second is not None and (first or "").lower() in _UNGUARDED:
             self.distrust()
 
     def distrust(self) -> None:
-        """Read everything each time from now on: the schema may change by more than statements that say so."""
+        """From now on read the whole schema each time: it may change without the authorizer reporting it."""
         self._never = True
 
     def read(self, run: Run) -> Schema:
-        """Return the schema as it is now, by reading what may have changed."""
+        """Return the present schema; only the parts that may have changed are read again."""
         if not self._is_same:
             self._compare(run)
         touched = None if self._never else self._touched
@@ -94,14 +94,14 @@ class Noted:
             self.schema.update(run(SCHEMA))
         elif touched:
             self.schema.update(run(rows_at(places, self.schema.last)), places)
-        if self._touched is None or touched:  # the number of the schema is another now
+        if self._touched is None or touched:  # these changes have changed the schema's number
             self._versions = (self._versions[0], *run(_NUMBER)[0])
         self._touched = set()
         self._is_same = self._was_inside
         return self.schema
 
     def _compare(self, run: Run) -> None:
-        """Look whether anything but what was noted has changed the schema."""
+        """Look whether the schema has changed by anything that was not noted."""
         versions = run(_OTHERS)[0] + run(_NUMBER)[0]
         was_touched = self._touched is None or bool(self._touched)
         if versions[0] != self._versions[0] or (not was_touched and versions != self._versions):

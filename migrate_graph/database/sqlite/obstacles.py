@@ -1,4 +1,4 @@
-"""What SQLite's schema and its authorizer tell of the views that stand in the way of a statement."""
+"""Finds the views because of which SQLite refuses a statement, by its schema and its authorizer."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ _AFTER: Final = re.compile(r"\s+after\b")
 
 
 class _Seen(Struct, frozen=True):
-    """A view as it was when it was looked at.
+    """A view as it was when it was read.
 
     Attributes:
-        name: as it was created.
-        sql: its text.
-        reads: what it reads itself: table or view, in small letters, and column, which is empty where only rows are read.
+        name: its name, as it was created.
+        sql: its CREATE statement.
+        reads: what it reads directly: table or view in lower case, and column; an empty column where only rows are counted.
         error: why it could not be read; empty when it could.
-        types: of its columns.
+        types: types of its columns, by name.
     """
 
     name: str
@@ -47,11 +47,11 @@ class _Seen(Struct, frozen=True):
 
 
 class SqliteObstacles:
-    """See `views.weaving.Obstacles`. SQLite tells what a view reads only while it can be read, so each is looked at before it may break.
+    """See `views.weaving.Obstacles`. What a view reads can be found only while the view works, so each is looked at before it may break.
 
     Args:
-        catalog: on the connection of the attempt.
-        connection: returns the one that the attempt has now.
+        catalog: the catalog, on the connection of the attempt.
+        connection: returns the present connection of the attempt.
     """
 
     def __init__(self, catalog: SqliteCatalog, connection: Callable[[], WorkConnection]) -> None:
@@ -65,7 +65,7 @@ class SqliteObstacles:
     # -- looking --------------------------------------------------------------------------------------------------------------
 
     def look(self, statement: str) -> None:
-        """Look at the views that a statement may break: those whose text leads to something that it names."""
+        """Look at the views that a statement may break: those that read, directly or through others, something that it names."""
         self._update()
         for name in sorted(self._schema.readers_of(words_of(statement))):
             self._look_at(name)
@@ -78,7 +78,7 @@ class SqliteObstacles:
         return relation is not None and relation.is_view
 
     def _look_at(self, name: str) -> _Seen | None:
-        """Return what is known of a view; of one that cannot be read any longer, what it was."""
+        """Return a view as it was last seen working; None where it was never seen."""
         relation = self._schema.named(name)
         if relation is None or not relation.is_view:
             return self._seen.get(name)
@@ -92,11 +92,11 @@ class SqliteObstacles:
 
     @staticmethod
     def _texts(relation: Relation) -> dict[str, str]:
-        """Return the texts of a view, under the empty name, and of its triggers."""
+        """Return the CREATE statements of a view (under the empty name) and of its triggers, by name."""
         return {"": relation.definition} | {each.name: each.sql for each in relation.items}
 
     def _ask(self, name: str, written: str, sql: str) -> _Seen:
-        """Return what a view reads, as the authorizer is asked while a query of it is prepared."""
+        """Return what a view reads, from the authorizer's questions while a SELECT from it is prepared."""
         connection, error = self._connection(), ""
         with overheard(connection, connection.judge) as asked:
             try:
@@ -111,20 +111,20 @@ class SqliteObstacles:
     # -- what is in the way ---------------------------------------------------------------------------------------------------
 
     def blocking(self, message: str) -> set[int]:
-        """Return the views that an error names, and those that the same statement would be refused for next."""
+        """Return the views that an error names, and those for which the same statement would be refused next."""
         self._update()
         name, rest = self._named(message)
         seen = self._look_at(name) if name else None
         if seen is None:
             return set()
-        if not _AFTER.match(rest):  # it cannot be read as things are, and neither can others that miss the same
+        if not _AFTER.match(rest):  # the view is broken already, as are others that read a missing relation
             found = {each for each in self._seen if self._is_view(each) and self._misses_a_relation(self._seen[each])}
         else:
             found = self._with_column(name, seen, rest)
         return {self._number(each) for each in sorted({name, *found})}
 
     def _named(self, message: str) -> tuple[str, str]:
-        """Return the view that an error is about, in small letters, and the rest of its message."""
+        """Return the view that an error is about, in lower case, and the rest of the message; empty texts where it names no view."""
         for kind, beginning in _ERROR_IN.items():
             if not message.startswith(beginning):
                 continue
@@ -139,15 +139,15 @@ class SqliteObstacles:
         return any(self._schema.named(table) is None for table, _ in seen.reads)
 
     def _with_column(self, name: str, seen: _Seen, rest: str) -> set[str]:
-        """Return the views that read the column which an error names, and those that it comes through."""
+        """Return the views that read the column which an error names, and the view that the column belongs to, if it is one."""
         words = words_of(rest)
         said = {(table, column) for table, column in seen.reads if column.lower() in words}
-        if len(said) != 1:  # a word of the message may be the name of a column: then one view after the other
+        if len(said) != 1:  # the message does not name one column for certain: take only the view that it names
             return {name}
         ((table, column),) = said
         found = {view for view, known in self._seen.items() if self._is_view(view) and (table, column) in known.reads}
         if self._is_view(table) and self._look_at(table) is not None:
-            found.add(table)  # its column would be called otherwise
+            found.add(table)  # without it, this view's column would get another name
         return found
 
     def _number(self, name: str) -> int:
@@ -179,7 +179,7 @@ class SqliteObstacles:
             relation.identity,
             frozenset(self._number(table) for table in _tables(seen) if table in found),
             types=seen.types,
-            # Of a view that is down itself nothing is missing.
+            # Columns of a view that goes down as well are not checked: they are missing only meanwhile.
             columns=tuple(
                 Column(self._number(table), column, f"{spelled(table)}.{spelled(column)}" if column else spelled(table))
                 for table, column in sorted(seen.reads)
@@ -200,7 +200,7 @@ class SqliteObstacles:
     def _types(self, name: str) -> dict[str, str]:
         try:
             rows = self._catalog.run(f"PRAGMA table_info({quote_identifier(name)})")
-        except sqlite3.Error:  # it cannot be read
+        except sqlite3.Error:  # the view is broken
             return {}
         return {row[1]: row[2] for row in rows}
 
@@ -214,7 +214,7 @@ class SqliteObstacles:
         return {each for each in columns if _is_missing(each, there[each.table])}
 
     def _columns(self, table: str) -> list[str]:
-        """Return the columns of a table or view, computed ones too."""
+        """Return the columns of a table or view, including generated ones."""
         try:
             rows = self._catalog.run(f"PRAGMA table_xinfo({quote_identifier(table)})")
         except sqlite3.Error:
@@ -222,7 +222,7 @@ class SqliteObstacles:
         return [row[1] for row in rows]
 
     def writes_managers(self, names: Sequence[str]) -> str:  # noqa: ARG002 - of the protocol
-        """See `views.weaving.Obstacles`; SQLite does not tell what a manager needs to know."""
+        """See `views.weaving.Obstacles`; views of SQLite cannot be adopted, so the manager must be written by hand."""
         return "migrate new NAME --view"
 
     def expecting(self, before: Observation, obstacles: Collection[Obstacle]) -> Observation:
@@ -234,14 +234,14 @@ class SqliteObstacles:
         for each in before.token or ():
             if each.relation not in names:
                 parts.append(each)
-            elif each.event:  # nobody knows any more what it was asked the last time
+            elif each.event:  # the triggers of a view that went down must be checked anew
                 parts.append(replace(each, error=None))
         return replace(before, token=tuple(parts))
 
     def broken(self) -> dict[int, str]:
-        """See `views.weaving.Obstacles`; those that could not be read before are nobody's fault.
+        """See `views.weaving.Obstacles`; views that were broken before the body do not count.
 
-        A table that is renamed is renamed in the triggers of views, too; they write again where they wrote before the body.
+        When a table is renamed, SQLite renames it in the triggers of views, too. The triggers of a broken view get their former text.
         """
         self._update()
         found = {}
@@ -263,7 +263,7 @@ class SqliteObstacles:
                 self._catalog.run(first[each.name])
 
     def keeper_of(self, key: int) -> Manager:
-        """See `views.weaving.Obstacles`; where a table is not called as before any longer, the text of before the body may be the right one."""
+        """See `views.weaving.Obstacles`. When the body renames a table, SQLite changes the view's text; the text from before the body may be right."""
         (name,) = self._names([key])
         seen, identity = self._seen[name], quote_identifier(self._seen[name].name)
 
@@ -281,7 +281,7 @@ class SqliteObstacles:
 
 
 def _begins(rest: str, name: str) -> bool:
-    """Return whether what follows in a message begins with a whole name."""
+    """Return whether the rest of a message begins with this name, and not only with a part of a longer one."""
     return rest.startswith((f"{name}:", f"{name} "))
 
 
@@ -290,7 +290,7 @@ def _tables(seen: _Seen) -> set[str]:
 
 
 def _is_missing(column: Column, there: Collection[str]) -> bool:
-    """Return whether a column is gone; a row's number has no name of its own among the columns."""
+    """Return whether a column is gone; `rowid` and its other names are not among the listed columns, and never gone."""
     if not there:
         return True
     return bool(column.name) and column.name.lower() not in {*there, "rowid", "oid", "_rowid_"}

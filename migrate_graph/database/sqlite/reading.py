@@ -1,4 +1,4 @@
-"""Tells which views of an SQLite database read which: its schema is made anew in memory, and the authorizer is asked there."""
+"""Finds which views of an SQLite database read which: creates its schema in memory, and records what the authorizer is asked there."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _IN_BRACKETS = re.compile(r"[\[`]([^\]`]+)[\]`]")
 
 
 def views_read(rows: Iterable[Row], names: Collection[str]) -> dict[str, frozenset[str]]:
-    """Return the views that some views, and their triggers, read directly; one that cannot be prepared there is left out.
+    """Return the views that some views and their triggers read directly; a view that cannot be read in memory is left out.
 
-    What SQLite opens up on the way is told; a view is read directly where the text names it, too.
+    SQLite reports also the views that are read through others. A view counts as read directly if the text names it, too.
 
     Args:
-        rows: of the schema, in order of creation.
-        names: of views.
+        rows: rows of the schema, in order of creation.
+        names: names of the views.
     """
     rows = list(rows)
     views = {name: sql for kind, name, _, sql in rows if kind == "view"}
@@ -31,7 +31,7 @@ def views_read(rows: Iterable[Row], names: Collection[str]) -> dict[str, frozens
     with closing(sqlite3.connect(":memory:")) as connection:
         for kind, _, _, sql in rows:
             if sql and kind != "index":
-                with suppress(sqlite3.Error):  # a virtual table of a module that is not there
+                with suppress(sqlite3.Error):  # the module of a virtual table may be missing
                     connection.execute(sql)
         for name in views.keys() & set(names):
             opened = _opened(connection, name, {each for each, (table, _) in triggers.items() if table == name})
@@ -51,7 +51,7 @@ def _named(views: Mapping[str, str], opened: Collection[str], texts: Iterable[st
 
 
 def _opened(connection: sqlite3.Connection, name: str, triggers: Collection[str]) -> set[str] | None:
-    """Return the names of all that is opened up when a view is read, or written to by its triggers; None where it cannot be prepared."""
+    """Return the names of all tables and views that reading a view, or its triggers, reach; None where the view cannot be read."""
     view = quote_identifier(name)
     try:
         with overheard(connection) as asked:
@@ -60,7 +60,7 @@ def _opened(connection: sqlite3.Connection, name: str, triggers: Collection[str]
                 (column, *_) = (row[1] for row in connection.execute(f"PRAGMA table_info({view})"))
                 sets = f"{quote_identifier(column)} = NULL"
                 for write in (f"INSERT INTO {view} DEFAULT VALUES", f"DELETE FROM {view}", f"UPDATE {view} SET {sets}"):
-                    with suppress(sqlite3.Error):  # there is no such trigger
+                    with suppress(sqlite3.Error):  # the view may have no trigger for this
                         connection.execute(f"EXPLAIN {write}")
     except sqlite3.Error:
         return None

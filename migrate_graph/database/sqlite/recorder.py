@@ -1,4 +1,4 @@
-"""Hears what a migration says to an SQLite database, and lets SQLite's authorizer tell what each statement reads and writes."""
+"""Records the statements that a migration sends to an SQLite database, and what each reads and writes, by SQLite's authorizer."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ class Notes(Struct):
     """What the authorizer was asked while one statement was prepared.
 
     Attributes:
-        uses: columns.
-        direct: what the statement itself writes: table and kind.
-        indirect: what triggers and foreign keys write because of it.
+        uses: columns that are read or written; `t.*` for rows that are inserted, deleted or only counted.
+        direct: what the statement itself writes: table and kind of change.
+        indirect: what triggers and foreign keys write because of it: table and kind of change.
         reads: columns that are read or updated.
-        updates: columns that are; `t.*` where rows are deleted.
-        fills: tables that rows are put into: the statement's own, and those of triggers.
-        makes: names of what it creates.
-        anew: tables that are created or dropped: the rows of a name are others then.
-        sql: what is run, values filled in, as SQLite traces it.
+        updates: columns that are updated; `t.*` where rows are deleted.
+        fills: tables that rows are inserted into, each with whether the statement itself does it (else a trigger).
+        makes: names of the objects that it creates.
+        anew: tables that are created or dropped, so that the same name may have other rows afterwards.
+        sql: the statement with its values, as SQLite traces it.
     """
 
     uses: dict[str, None] = field(default_factory=dict)
@@ -62,7 +62,7 @@ class Notes(Struct):
     sql: str = ""
 
     def take(self, action: int, first: str | None, second: str | None, database: str | None, inner: str | None) -> None:
-        """Note what the authorizer was asked."""
+        """Note one question to the authorizer; the arguments are SQLite's."""
         table = first or ""
         if database == "temp" or table in _SCHEMA_TABLES or table.startswith("sqlite_"):
             return
@@ -88,12 +88,12 @@ class Notes(Struct):
             self.anew[table] = None
 
     def by_other_means(self) -> set[tuple[str, str]]:
-        """Return what else is written because of the statement: by triggers, and in the tables that refer to its own."""
+        """Return what is written as a consequence of the statement: by triggers, and in tables that refer to the statement's table."""
         own = next(iter(self.direct), None)
         return {*self.indirect, *(each for each in self.direct if own and each[0] != own[0])}
 
     def closely(self) -> tuple[set[str], set[str], set[str]]:
-        """Return what a statement uses, what it writes, and the tables that it puts rows into."""
+        """Return the columns that a statement uses, the columns that it writes, and the tables that it inserts rows into."""
         word = keyword(self.sql)
         if word in _BUILDS and not _TABLE_OF_ROWS.match(self.sql):
             return set(), set(), set()
@@ -122,7 +122,7 @@ _ANEW: Final = frozenset({sqlite3.SQLITE_CREATE_TABLE, sqlite3.SQLITE_DROP_TABLE
 
 
 def _columns(text: str) -> list[str]:
-    """Return the names in a list of columns, as they are spelled."""
+    """Return the names in a list of columns, as SQL writes them."""
     return [spelled(plain(each)) for each in re.findall(NAME, text)]
 
 
@@ -131,14 +131,19 @@ class Recorder:
 
     Args:
         root: directory that places are shown relative to.
-        values: statements are told with their values.
-        secrets: what no output may contain.
-        own: names of tables that are this package's.
+        values: statements are shown with their values.
+        secrets: texts that no output may contain.
+        own: names of the tool's own tables.
 
     Attributes:
-        written: tables that the migration wrote to, by whatever means, also where that is undone.
-        anew: tables that it made or dropped.
-        goes_back: it undid a part of a transaction, so that some of what was counted is not there.
+        own_commits: how many commits the migration has made.
+        uses: columns that it used.
+        writes: columns that it wrote; `t.*` for all.
+        inserts: tables that it inserted rows into.
+        makes: names of the objects that it created.
+        written: tables that it wrote to, directly or indirectly, also if that was rolled back.
+        anew: tables that it created or dropped.
+        goes_back: it rolled back a part of a transaction, so that some of the counted rows do not exist.
     """
 
     def __init__(self, *, root: Path, values: bool, secrets: Sequence[str], own: Sequence[str]) -> None:
@@ -149,7 +154,7 @@ class Recorder:
         self.begin()
 
     def begin(self) -> None:
-        """Forget the migration before."""
+        """Begin to watch a migration: forget the one before."""
         self._statements: list[Statement] = []
         self._transaction = 0
         self.own_commits = 0
@@ -166,13 +171,13 @@ class Recorder:
     def footprint(
         self, difference: Difference, sizes: dict[str, Size], outside: Sequence[OutsideAct], views: Sequence[str]
     ) -> Footprint:
-        """Return what was seen of the migration.
+        """Return the footprint of the migration.
 
         Args:
-            difference: of the facts before and after.
-            sizes: of the tables, before anything ran.
-            outside: what it did beside its database.
-            views: names of all views there were.
+            difference: how the facts differ after it.
+            sizes: sizes of the tables before the first migration.
+            outside: what it did outside its database.
+            views: names of all views before it.
         """
         uses = frozenset(use for statement in self._statements for use in statement.uses)
         touched = {table_of(fact) for fact in {*difference.removed, *difference.changed, *difference.added}}
@@ -193,11 +198,11 @@ class Recorder:
         )
 
     def recount(self, before: Mapping[str, int], after: Mapping[str, int]) -> None:
-        """Correct what was counted by how many rows there really are: SQLite tells too little of cascades, REPLACE and triggers.
+        """Correct the counts by the real numbers of rows: SQLite reports too little about cascades, REPLACE and triggers.
 
         Args:
-            before: rows of the tables that were there before the migration.
-            after: rows of those that it wrote to.
+            before: numbers of rows of the tables before the migration.
+            after: numbers of rows of the tables that it wrote to.
         """
         for name in self.written & before.keys() & after.keys():
             kept = self._kept.get(name, Wrote())
@@ -213,7 +218,12 @@ class Recorder:
                 self._kept.pop(name, None)
 
     def note_end(self, *, keeps: bool, own: bool = True) -> None:
-        """Note that a transaction has ended; what was written in it is kept or not."""
+        """Note that a transaction has ended.
+
+        Args:
+            keeps: it was committed, not rolled back.
+            own: the migration itself ended it.
+        """
         if keeps:
             for name, wrote in self._open.items():
                 self._kept[name] = _sum(self._kept.get(name, Wrote()), wrote)
@@ -225,13 +235,13 @@ class Recorder:
     def statement(
         self, connection: RecordedConnection, cursor: sqlite3.Cursor, who: Speaker, send: Callable[[], Any]
     ) -> Any:
-        """Send what the migration says, and note what that does.
+        """Send a statement of the migration, and note what it does.
 
         Args:
-            connection: where it is sent.
-            cursor: through which.
-            who: says it.
-            send: sends it; its text is known from the trace.
+            connection: the connection that sends it.
+            cursor: the cursor that sends it.
+            who: the code that sends it.
+            send: sends it; the text of the statement is known from SQLite's trace.
         """
         notes = connection.notes = Notes()
         changes, started = connection.changes, time.perf_counter()
@@ -256,12 +266,12 @@ class Recorder:
         self._add(Statement("", who.source, transaction=self._transaction), replace(notes, sql=sql))
 
     def blocked_by(self, views: Sequence[str]) -> None:
-        """Note that the migration ends with views that cannot be read, and that no manager owns."""
+        """Note the views without a manager that the migration has broken, as blockers of its last statement."""
         if views and self._statements:
             self._statements[-1] = replace(self._statements[-1], blockers=tuple(views))
 
     def rewritten(self, tables: Sequence[str], sizes: dict[str, Size]) -> None:
-        """Note that the last statement wrote tables anew."""
+        """Note that the last statement has rewritten whole tables."""
         rewrites = tuple(
             Rewrite(name, sizes[name].bytes, sizes[name].rows) if name in sizes else Rewrite(name)
             for name in tables
@@ -280,7 +290,7 @@ class Recorder:
         self._statements.append(replace(found, sql=told, uses=tuple(sorted(notes.uses))))
 
     def _count(self, notes: Notes, rows: int, changes: int) -> None:
-        """Count what was written, where it is clear of which table: SQLite counts rows, not tables; the rest see `recount`."""
+        """Count the written rows where it is clear in which table: SQLite counts rows of all tables together. `recount` corrects the rest."""
         if not changes:
             return
         direct = min(rows, changes)
@@ -305,7 +315,7 @@ def _sum(one: Wrote, other: Wrote) -> Wrote:
 
 
 def _blockers(error: str, views: Sequence[str]) -> tuple[str, ...]:
-    """Return the view that an answer of SQLite names, which speaks English everywhere."""
+    """Return the view that an error message of SQLite names; these messages are always in English."""
     if not error.startswith(_IN_VIEW):
         return ()
     rest = error.removeprefix(_IN_VIEW)
@@ -314,17 +324,17 @@ def _blockers(error: str, views: Sequence[str]) -> tuple[str, ...]:
 
 
 class RecordedCursor(WorkCursor):
-    """A cursor of a migration that is watched."""
+    """A cursor of a watched migration."""
 
     connection: RecordedConnection
 
     def execute(self, sql: str, parameters: Any = (), /) -> RecordedCursor:
-        """Run a statement, and let the recorder hear it."""
+        """Run a statement, and record it."""
         self._heard(sql, lambda: super(RecordedCursor, self).execute(sql, parameters))
         return self
 
     def executemany(self, sql: str, parameters: Any, /) -> RecordedCursor:
-        """Run a statement with each of several values, and let the recorder hear it once."""
+        """Run a statement with each of several values, and record it once."""
         self._heard(sql, lambda: super(RecordedCursor, self).executemany(sql, parameters))
         return self
 
@@ -336,19 +346,19 @@ class RecordedCursor(WorkCursor):
         connection = self.connection
         recorder = connection.recorder
         who = speaker(recorder.root, sys._getframe(1)) if recorder and connection.notes is None else None  # noqa: SLF001 - who asks
-        if recorder is None or who is None or not keyword(sql):  # nothing but a comment
+        if recorder is None or who is None or not keyword(sql):  # without a keyword it is only a comment
             send()
         else:
             connection.hear(recorder, self, who, sql, send)
 
 
 class RecordedConnection(WorkConnection):
-    """The driver connection of a migration that is watched.
+    """The driver connection of a watched migration.
 
     Attributes:
-        recorder: hears what is sent; None while no migration is at work.
-        notes: what the authorizer is asked about the statement that is being sent.
-        sizes: of the tables, before anything ran.
+        recorder: records the statements; None while no body runs.
+        notes: the authorizer's questions about the statement that is being sent.
+        sizes: sizes of the tables before the first migration.
     """
 
     cursor_class = RecordedCursor
@@ -366,17 +376,17 @@ class RecordedConnection(WorkConnection):
 
     @property
     def changes(self) -> int:
-        """How many rows the migration has changed, also those of its triggers."""
+        """How many rows the migration has changed, directly or by triggers."""
         return self.total_changes - self._our_changes
 
     def hear(self, recorder: Recorder, cursor: sqlite3.Cursor, who: Speaker, sql: str, send: Callable[[], Any]) -> None:
-        """Run a statement that the recorder hears.
+        """Send a statement, and record it.
 
         Args:
-            recorder: hears.
-            cursor: through which it is sent.
-            who: says it.
-            sql: its text, for what SQLite refuses before it runs.
+            recorder: records it.
+            cursor: the cursor that sends it.
+            who: the code that sends it.
+            sql: its text, used where SQLite refuses the statement before it runs, and so does not trace it.
             send: sends it.
         """
         word = keyword(sql)
@@ -389,7 +399,7 @@ class RecordedConnection(WorkConnection):
             try:
                 return send()
             except sqlite3.Error:
-                if self._refused is not None:  # all that SQLite says is that it was not authorized
+                if self._refused is not None:  # SQLite's own error only says "not authorized"
                     raise self._refused from None
                 raise
             finally:
@@ -415,7 +425,7 @@ class RecordedConnection(WorkConnection):
             return dict(rows.fetchall())
 
     def before_statement(self, sql: str) -> None:
-        """Open the transaction: what is sent for that is not the statement."""
+        """Open the transaction if needed, without recording the statements that are sent for that."""
         notes, self.notes = self.notes, None
         before = self.total_changes
         try:
@@ -426,7 +436,7 @@ class RecordedConnection(WorkConnection):
 
     @contextmanager
     def unheard(self) -> Iterator[None]:
-        """Record nothing of what is sent inside: the tool sends it, since views step aside."""
+        """Record no statement inside the block: the tool sends them, because views step aside."""
         (notes, self.notes), (recorder, self.recorder) = (self.notes, None), (self.recorder, None)
         before = self.total_changes
         try:
@@ -436,7 +446,7 @@ class RecordedConnection(WorkConnection):
             self._our_changes += self.total_changes - before
 
     def judge(self, action: int, *names: str | None) -> int:
-        """Answer SQLite, and note what it was asked."""
+        """Answer SQLite's authorizer question, and note the question."""
         answer = super().judge(action, *names)
         if self.recorder is not None and answer == sqlite3.SQLITE_OK:
             if action == sqlite3.SQLITE_ATTACH and not self._may_attach(names[0]):
@@ -448,7 +458,7 @@ class RecordedConnection(WorkConnection):
         return answer
 
     def _may_attach(self, file: str | None) -> bool:
-        """Return whether the watcher of outside acts permits it: another file is another database, and SQLite opens it in C."""
+        """Return whether `OutsideWatch` permits to attach a file; it is asked here, since SQLite opens the file in C without an audit event."""
         try:
             sys.audit("sqlite3.connect", file or "")
         except RuntimeError as error:
@@ -457,8 +467,8 @@ class RecordedConnection(WorkConnection):
         return True
 
     def _traced(self, sql: str) -> None:
-        """Note the text of a statement with its values; of a statement that none of our cursors has sent, this is all that is known."""
-        if self.recorder is None or sql.startswith("--"):  # a trigger's
+        """Note the text of a statement with its values; a statement that was not sent through `RecordedCursor` is recorded here."""
+        if self.recorder is None or sql.startswith("--"):  # a statement of a trigger
             return
         if self.notes is not None:
             if not self.notes.sql and _begin_alike(sql, self._sent):
@@ -470,11 +480,11 @@ class RecordedConnection(WorkConnection):
             self.recorder.overheard(sql, notes, who)
 
     def commit(self) -> None:
-        """Commit, and let the recorder know."""
+        """Commit, and record that."""
         self._note_end(super().commit, keeps=True)
 
     def rollback(self) -> None:
-        """Roll back, and let the recorder know."""
+        """Roll back, and record that."""
         self._note_end(super().rollback, keeps=False)
 
     def _note_end(self, end: Callable[[], None], *, keeps: bool) -> None:
@@ -489,11 +499,11 @@ class RecordedConnection(WorkConnection):
 
 
 def _begin_alike(traced: str, sent: str) -> bool:
-    """Return whether a text is the statement that was sent, with its values: a virtual table may ask something of its own before it."""
+    """Return whether a traced text is the sent statement with its values; a virtual table may run statements of its own before it."""
     head = _VALUE.split(sent, maxsplit=1)[0]
     return traced.startswith(head) or head.startswith(traced)
 
 
 def views_in(facts: Facts) -> list[str]:
-    """Return the names of all views."""
+    """Return the names of all views, and of virtual tables."""
     return [name for name, table in facts.tables.items() if not table.page]

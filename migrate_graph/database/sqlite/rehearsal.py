@@ -1,4 +1,4 @@
-"""Rehearse on a copy of an SQLite file: everything really happens there, and the file itself is only read."""
+"""Rehearses on a copy of an SQLite file: the migrations really run on the copy, and the file itself is only read."""
 
 from __future__ import annotations
 
@@ -37,23 +37,23 @@ if TYPE_CHECKING:
     from migrate_graph.signals import Interruption
 
 _PAGES = 4096
-"""So many pages are copied at a time; between, others may write."""
+"""How many pages are copied at a time; in between, other programs may write."""
 
 _GIVES_WAY = 60.0
-"""Seconds after which a copy that others keep beginning anew is made in one go, while they wait."""
+"""Seconds after which the file is copied in one go, while writers wait: each write of another program restarts a copy in steps."""
 
 
 class _TooLong(Exception):  # noqa: N818 - names what happened
-    """A copy did not get to its end, since others write."""
+    """A copy in steps took too long, because other programs kept writing."""
 
 
 class _WatchedWork(SqliteWork):
-    """See `database.Work`; what goes on between its start and its end is watched."""
+    """See `database.Work`; the body is watched."""
 
     _rehearsal: SqliteRehearsal | None = None
 
     def watch(self, rehearsal: SqliteRehearsal, name: str) -> None:
-        """Set where what is seen is kept."""
+        """Set the rehearsal that gets the footprint, and the name of the migration."""
         self._rehearsal, self._name = rehearsal, name
         self._around = ExitStack()
         self._acts: list[OutsideAct] = []
@@ -100,16 +100,16 @@ class _WatchedWork(SqliteWork):
 
 
 def copy_database(settings: Settings, into: Path, *, observer: Observer, interruption: Interruption) -> Settings:
-    """Copy a database as it is committed now, and what pyDAL knows of its tables; return how the copy is reached.
+    """Copy the committed state of a database, and pyDAL's `.table` files for it; return the settings of the copy.
 
     Args:
-        settings: of the database, which is only read; where there is no file yet, none is made.
-        into: an empty directory.
-        observer: told while another program holds the file.
+        settings: settings of the database, which is only read; if its file does not exist, no copy is made.
+        into: an empty directory for the copy.
+        observer: gets events while another program holds the file.
         interruption: ends the copying when a signal arrives.
 
     Raises:
-        DatabaseUnreachable: it cannot be read.
+        DatabaseUnreachable: the database cannot be read.
     """
     uri = f"sqlite://{into}/database.sqlite"
     original = _Original(settings, writing=False)
@@ -121,7 +121,7 @@ def copy_database(settings: Settings, into: Path, *, observer: Observer, interru
 
 
 class SqliteRehearsal(SqliteBackend):
-    """A backend whose migrations are watched; see `database.RehearsingBackend`. All of them really happen: it is given a copy."""
+    """A backend that watches its migrations; see `database.RehearsingBackend`. They are really run, on a copy of the database."""
 
     work_class = _WatchedWork
     connection_class = RecordedConnection
@@ -140,22 +140,22 @@ class SqliteRehearsal(SqliteBackend):
         self._rows: dict[str, int] = {}
 
     def begin(self) -> None:
-        """Look what the database is made of."""
+        """Read all objects of the copy, and the sizes of its tables."""
         self._facts = self.read_facts()
         if self._hanging is not None:
             self._hung = self._hanging.read(self._facts)
         self.sizes = dict(self.watching.sizes or read_sizes(self._execute, self._facts))
-        if self.watching.sizes:  # those of another database
+        if self.watching.sizes:  # sizes of another database
             self._rows = count_rows(self._execute, _tables(self._facts))
         else:
             self._rows = {name: size.rows for name, size in self.sizes.items()}
 
     def read_facts(self) -> Facts:
-        """Read what the copy is made of now."""
+        """Read all objects of the copy."""
         return read_facts(self._execute, own=self._own, before=self._facts)
 
     def remarks(self) -> tuple[str, ...]:
-        """Return what is not as it will be."""
+        """Return nothing: a copy of the file behaves like the file itself."""
         return ()
 
     def work(self, migration: Migration, key: AttemptKey) -> SqliteWork:
@@ -172,7 +172,7 @@ class SqliteRehearsal(SqliteBackend):
         return connection
 
     def note(self, name: str, acts: list[OutsideAct]) -> None:
-        """Store what was seen of a migration that is over."""
+        """Make and store the footprint of a migration that has ended."""
         before, self._facts = self._facts, self.read_facts()
         seen = difference(before, self._facts)
         self._recount(before)
@@ -180,7 +180,7 @@ class SqliteRehearsal(SqliteBackend):
         self.footprints[name] = footprint if self._hanging is None else self._closely(self._hanging, footprint)
 
     def _recount(self, before: Facts) -> None:
-        """Count the rows of the tables that a migration wrote to, and of those that are others under their names."""
+        """Count the rows of the tables that a migration wrote to, created, or replaced by another table of the same name."""
         recorder, tables = self.recorder, self._facts.tables
         was = {name for name, table in before.tables.items() if name in tables and table.page == tables[name].page}
         same = {
@@ -194,7 +194,7 @@ class SqliteRehearsal(SqliteBackend):
         self._rows = same | now
 
     def _closely(self, hanging: Hanging, footprint: Footprint) -> Footprint:
-        """Return a footprint with what hangs on what, and what was reached."""
+        """Return a footprint with dependencies between objects, and with everything that the statements touched."""
         recorder, before = self.recorder, self._hung
         was_broken = hanging.broken
         now = self._hung = hanging.read(self._facts)
@@ -223,7 +223,7 @@ class SqliteRehearsal(SqliteBackend):
 
 
 def _tables(facts: Facts) -> list[str]:
-    """Return the names of all that has rows of its own."""
+    """Return the names of all tables that have rows of their own (no views, no virtual tables)."""
     return [name for name, table in facts.tables.items() if table.page]
 
 
@@ -231,15 +231,15 @@ _PARTS = frozenset({"column", "constraint"})
 
 
 def _last_name(fact: Fact) -> str:
-    """Return what a thing was created as."""
+    """Return the name with which an object was created: of a trigger without its table."""
     return fact.identity[len(table_of(fact)) + 1 :] if fact.kind == "trigger" else fact.identity
 
 
 class _Original(SqliteBackend):
-    """The file itself, which is only read."""
+    """The backend of the original file, which is only read."""
 
     def copy_to(self, file: Path) -> None:
-        """Write what is committed into a new file; nothing where there is no file yet."""
+        """Copy the committed state into a new file; do nothing where the original does not exist."""
         if self._keeper is None:
             return
         try:
@@ -249,7 +249,7 @@ class _Original(SqliteBackend):
             self._copy(file, pages=-1)
 
     def _copy(self, file: Path, *, pages: int) -> None:
-        assert self._keeper is not None  # noqa: S101 - whoever calls has looked
+        assert self._keeper is not None  # noqa: S101 - `copy_to` has checked it
         keeper, started = self._keeper, time.monotonic()
 
         def look_at_the_clock(_status: int, remaining: int, _total: int) -> None:
@@ -264,9 +264,9 @@ class _Original(SqliteBackend):
 
 
 def _copy_tables_of_pydal(settings: Settings, *, uri: str, into: Path) -> None:
-    """Copy what pyDAL knows of tables, so that it neither takes them for new nor remembers what was only rehearsed.
+    """Copy pyDAL's `.table` files for the copy, so that pyDAL knows its tables, and the rehearsal does not change the original files.
 
-    Its files are named after the URI, and lie in its folder, or beside the database.
+    These files have a hash of the URI in their name, and lie in pyDAL's folder, or beside the database.
     """
     old, new = (md5(text.encode(), usedforsecurity=False).hexdigest() for text in (settings.uri, uri))
     for folder in {settings.folder or Path(), resolve_path(settings.uri, settings.folder).parent}:

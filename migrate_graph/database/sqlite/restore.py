@@ -1,4 +1,4 @@
-"""A dump of SQLite, run into a database of its own, checked, and then copied over the empty one in one transaction."""
+"""Restores a dump of SQLite: runs it in a temporary database, checks that, and copies it over the empty database in one transaction."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from migrate_graph.signals import Interruption
 
 USER_RELATIONS = "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name"
-"""Name every relation that does not belong to SQLite itself."""
+"""The query for the names of all relations that do not belong to SQLite itself."""
 
 _BUSY_WAIT = 10.0
-# After the first page the target is held, and nothing is written yet: then it is looked at. A ledger has two pages or more.
+# After the first page the target is locked, and nothing is written yet: then `look` compares it. A ledger has at least two pages.
 _PAGES_AT_A_TIME = 1
 
-# What a dump does with its own database, and nothing else: no ATTACH, no file, no setting that outlives the statement.
+# The actions that a dump needs in its own database, and no others: no ATTACH, no file, no setting that stays after the statement.
 _ALLOWED = {
     sqlite3.SQLITE_ALTER_TABLE, sqlite3.SQLITE_ANALYZE, sqlite3.SQLITE_CREATE_INDEX, sqlite3.SQLITE_CREATE_TABLE,
     sqlite3.SQLITE_CREATE_TRIGGER, sqlite3.SQLITE_CREATE_VIEW, sqlite3.SQLITE_DELETE, sqlite3.SQLITE_DROP_INDEX,
@@ -44,14 +44,14 @@ _ALLOWED_PRAGMAS = {
     "application_id", "defer_foreign_keys", "encoding", "foreign_keys", "integrity_check",
     "legacy_alter_table", "quick_check", "recursive_triggers", "synchronous", "user_version",
 }  # fmt: skip
-# Larger ones would let one statement take any amount of memory: -65536 is 64 MiB, 16384 are pages of 4 KiB.
+# Permitted values of PRAGMA cache_size; larger ones take too much memory. -65536 means 64 MiB, 16384 pages of 4 KiB are the same.
 _CACHES = range(-65536, 16385)
 _TEMPORARY_FILES = {"0", "1", "default", "file"}
-_ALLOWED_QUESTIONS = {"data_version", "page_size", "schema_version"}  # modules of SQLite ask them
+_ALLOWED_QUESTIONS = {"data_version", "page_size", "schema_version"}  # modules of SQLite read these
 _ALLOWED_MODULES = {"fts3", "fts4", "fts5", "rtree", "rtree_i32", "geopoly"}
 _REFUSED_FUNCTIONS = {"load_extension", "fts3_tokenizer", "sqlite_log", "edit", "readfile", "writefile"}
 
-# The temporary database may be this much larger than the text that it is made from.
+# How many times larger than the dump's text the temporary database may be.
 _GROWTH = 32
 _ALWAYS_ALLOWED = 1 << 30
 
@@ -61,18 +61,18 @@ def restore_sqlite(
 ) -> None:
     """Restore a dump into a temporary database, check that, then copy it over the empty one in one transaction.
 
-    The copy is SQLite's own backup: atomic even when the process is killed, and right where a rename would be wrong: with
-    open connections, a symbolic link, or a file that is a mount point.
+    The copy is made by SQLite's own backup function. It is atomic even when the process is killed, and it works where a rename would
+    be wrong: with open connections, a symbolic link, or a file that is a mount point.
 
     Args:
-        dump: what `verify(kind="sqlite")` gave.
-        path: of the database file, which may not exist yet.
-        table: the ledger table that must exist afterwards.
-        observer: told how far it is.
+        dump: the result of `verify(kind="sqlite")`.
+        path: path of the database file, which may not exist yet.
+        table: name of the ledger table, which must exist afterwards.
+        observer: gets events about the progress.
         interruption: ends a statement, or the copy, when a signal arrives.
 
     Raises:
-        RestoreError: the database is as it was.
+        RestoreError: the restore failed; the database is as it was before.
     """
     try:
         with (
@@ -111,7 +111,10 @@ def _interruptible(interruption: Interruption | None, fresh: sqlite3.Connection)
 
 @contextmanager
 def _work_directory(path: Path) -> Iterator[Path]:
-    """Yield a directory beside the database; its name says which run made it, so that a later one can remove it."""
+    """Yield a new directory beside the database, and remove it afterwards.
+
+    Its name begins with `leftovers.prefix`, so that a later run removes it if this process is killed.
+    """
     moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     directory = path.parent / f"{prefix(path)}{moment}-{os.getpid()}-{secrets.token_hex(4)}"
     directory.mkdir(mode=0o700)
@@ -125,7 +128,7 @@ def _work_directory(path: Path) -> Iterator[Path]:
 
 
 def _fill(database: sqlite3.Connection, dump: VerifiedDump, stream: DumpStream) -> None:
-    # A temporary file of ours alone: a crash loses nothing that anybody has.
+    # Nobody else uses this temporary file, so a crash may destroy it.
     for pragma in ("synchronous = OFF", "journal_mode = MEMORY", "locking_mode = EXCLUSIVE"):
         database.execute(f"PRAGMA {pragma}").close()
     refused: list[str] = []
@@ -151,7 +154,7 @@ def _fill(database: sqlite3.Connection, dump: VerifiedDump, stream: DumpStream) 
 
 
 def _harden(database: sqlite3.Connection, dump: VerifiedDump, refused: list[str]) -> None:
-    """Allow an untrusted dump what a dump needs, in a database that cannot outgrow it; nothing else."""
+    """Limit an untrusted dump to the actions that a dump needs, and its database to a size that fits the dump."""
     (size,) = database.execute("PRAGMA page_size").fetchone()
     limit = max(_ALWAYS_ALLOWED, _GROWTH * dump.length) // int(size)
     database.execute(f"PRAGMA max_page_count = {limit}").close()
@@ -191,7 +194,7 @@ def _authorizer(functions: set[str], refused: list[str]) -> Callable[..., int]:
 
 
 def _is_modest(pragma: str, value: str | None) -> bool:
-    """Return whether a PRAGMA about memory asks for no more than a restore may take."""
+    """Return whether a PRAGMA sets the use of memory to a permitted value, or only reads it."""
     if pragma == "temp_store":
         return value is None or value.strip("'\"").lower() in _TEMPORARY_FILES
     if pragma != "cache_size":
@@ -244,18 +247,18 @@ def _judge(database: sqlite3.Connection, dump: Path, table: str) -> None:
 
 
 def _copy(fresh: sqlite3.Connection, path: Path, table: str) -> None:
-    """Copy the database over the target, which is proved empty once more, and unchanged since when the copy holds it."""
+    """Copy the temporary database over the target; before, check again that the target is empty, and once it is locked, that it is unchanged."""
     existed = path.exists()
     deadline = time.monotonic() + _BUSY_WAIT
     begun: list[bytes] = []
 
     def look(status: int, _remaining: int, _total: int) -> None:
-        # Left alone, `backup` tries again for ever while another program holds the file.
+        # Without this, `backup` would try for ever while another program holds the file.
         if status in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
             if time.monotonic() > deadline:
                 raise sqlite3.OperationalError("database is locked")
         elif not begun:
-            begun.append(_state(path))  # from here on nobody else can write
+            begun.append(_state(path))  # from here on no other program can write
             if begun[0] != before:
                 raise RestoreError(
                     f"{path} was changed by another program during the restore",
@@ -276,7 +279,7 @@ def _copy(fresh: sqlite3.Connection, path: Path, table: str) -> None:
 
 
 def _state(path: Path) -> bytes:
-    """Return what changes with every transaction: the file's header, and how long the write-ahead log is and begins."""
+    """Return bytes that change with every transaction: header and size of the file and of its write-ahead log."""
     state = b""
     for file in (path, path.with_name(f"{path.name}-wal")):
         try:

@@ -1,4 +1,4 @@
-"""Remembers what SQLite's schema says; what follows from it is worked out again only for what has changed."""
+"""Remembers SQLite's schema (the table sqlite_master), and what follows from it; only changed parts are worked out again."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from migrate_graph.quoting import quote_identifier
 
 _OURS = "SELECT rowid, type, name, tbl_name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite~_%' ESCAPE '~'"
 SCHEMA = f"{_OURS} ORDER BY rowid"
-"""In order of creation: SQLite remembers the columns of a view it has resolved, so each next one costs little."""
+"""The query for the whole schema, in order of creation: then checking a view that reads another one is fast, since SQLite has resolved that one."""
 
 Row: TypeAlias = "tuple[str, str, str, str]"
-"""Type, name, table and text of something in the schema."""
+"""A row of the schema: type, name, table and CREATE statement of an object."""
 
 _QUOTED = re.compile(r"""["'`\[]((?:[^"'`\]]|"")+)["'`\]]""")
 
 
 class Part(Struct, eq=False):
-    """A view, or the triggers of one table or view, with what shows whether it works.
+    """A view, or the triggers of one table or view for one event: something that can be checked for errors.
 
     Attributes:
-        description: what to call it.
-        sql: its text.
-        relation: the view or table.
-        event: of triggers, what they are of: DELETE, INSERT or UPDATE; empty for a view.
-        error: why it does not work; empty when it does, None where that was not asked since something that it names has changed.
+        description: what a message calls it.
+        sql: its CREATE statement or statements.
+        relation: name of the view or table.
+        event: the event of the triggers: DELETE, INSERT or UPDATE; empty for a view.
+        error: why it does not work; empty when it works. None: not checked since something that it names has changed.
     """
 
     description: str
@@ -42,7 +42,7 @@ class Part(Struct, eq=False):
 
 
 class _Thing(Struct):
-    """A table or view with its triggers, and what is known of it."""
+    """A table or view with its triggers and indexes, and what is known about it."""
 
     rows: dict[int, Row]
     parts: list[Part]
@@ -51,26 +51,26 @@ class _Thing(Struct):
 
     @property
     def place(self) -> int:
-        """Return where its first row stands."""
+        """The rowid of its first row in the schema."""
         return next(iter(self.rows))
 
 
 def rows_at(places: Iterable[int], last: int) -> str:
-    """Return the query for what stands at some places of the schema, and behind the last one that is known.
+    """Return the query for the rows of the schema with these rowids (`places`), and for all rows behind `last`.
 
-    A new thing comes behind all others, or takes the place of the last one after that is gone.
+    A new object gets a rowid behind all others, or that of the last one if that was dropped.
     """
     listed = ", ".join(map(str, sorted(places)))
     return f"{_OURS} AND rowid IN ({listed}) UNION ALL {_OURS} AND rowid > {last} ORDER BY 1"
 
 
 class Moment(Struct, frozen=True):
-    """What there was at one moment.
+    """The relations at one moment, to be compared with later.
 
     Attributes:
-        schema: of the connection that told.
-        place: how much it had noticed until then.
-        relations: as in the schema.
+        schema: the schema object that made this value.
+        place: how many changes that object had noted until then.
+        relations: the tables and views, by name.
     """
 
     schema: Schema
@@ -79,25 +79,25 @@ class Moment(Struct, frozen=True):
 
 
 class Schema(Struct, eq=False):
-    """What was read last.
+    """The schema as it was read last. A place is the rowid of a row in it.
 
     Attributes:
-        relations: everything about the tables and views, by name.
-        last: the place of the newest thing.
+        relations: the tables and views with their properties, by name.
+        last: the highest place.
     """
 
     relations: dict[str, Relation] = field(default_factory=dict)
     last: int = 0
     _changes: list[tuple[str, bool]] = field(
         default_factory=list
-    )  # names that changed, and whether they had been there
+    )  # names that changed, each with whether it existed before the change
     _moment: Moment | None = None
     _rows: dict[int, Row] = field(default_factory=dict)
     _things: dict[str, _Thing] = field(default_factory=dict)
     _mentions: dict[str, set[str]] = field(default_factory=dict)
 
     def places(self, names: Iterable[str]) -> set[int]:
-        """Return where some tables and views, and what belongs to them, stand."""
+        """Return the places of some tables and views, and of their triggers and indexes."""
         return {place for name in names if name in self._things for place in self._things[name].rows}
 
     def in_order(self) -> list[Row]:
@@ -105,11 +105,11 @@ class Schema(Struct, eq=False):
         return [self._rows[at] for at in sorted(self._rows)]
 
     def update(self, rows: Iterable[tuple[int, str, str, str, str]], places: Iterable[int] | None = None) -> None:
-        """Read what the schema says now.
+        """Take over rows that were read.
 
         Args:
-            rows: of `SCHEMA` or `rows_at`.
-            places: those that were asked for; None for all.
+            rows: rows of the query `SCHEMA` or `rows_at`.
+            places: the places that were asked for; None: all.
         """
         now: dict[int, Row] = {place: (kind, name, table, sql) for place, kind, name, table, sql in rows}
         asked = self._rows.keys() if places is None else {*places}
@@ -144,7 +144,7 @@ class Schema(Struct, eq=False):
         for word in thing.words if thing else ():
             self._mentions[word].discard(name)
         for part in thing.parts if thing else ():
-            part.error = None  # whoever holds it asks anew
+            part.error = None  # an `Observation` may still hold it, and must check it anew
         if thing and thing.relation:
             del self.relations[thing.relation.name]
             self._changes.append((thing.relation.name, True))
@@ -162,42 +162,42 @@ class Schema(Struct, eq=False):
             self._changes.append((relation.name, False))
 
     def readers_of(self, names: Iterable[str]) -> set[str]:
-        """Return these, and all whose text names one of them, however deep."""
+        """Return these names, and those of all objects whose text names one of them, directly or through others."""
         return closure(names, lambda name: self._mentions.get(name, set()))
 
     def of_kind(self, kind: str) -> list[Row]:
-        """Return what the schema says of all views, or triggers."""
+        """Return the rows of one type: `view` or `trigger`."""
         return [row for row in self._rows.values() if row[0] == kind]
 
     def named(self, name: str) -> Relation | None:
-        """Return the table or view of a name, however that is written."""
+        """Return the table or view of a name, in upper or lower case; None where there is none."""
         thing = self._things.get(name.lower())
         return thing.relation if thing else None
 
     def now(self) -> Moment:
-        """Return what there is, to be compared with later."""
+        """Return the present relations, to be compared with later."""
         if self._moment is None or self._moment.place != len(self._changes):
             self._moment = Moment(self, len(self._changes), self.relations.copy())
         return self._moment
 
     def gone_since(self, moment: Moment) -> list[str]:
-        """Return the names of tables and views that there were, and are no longer."""
+        """Return the names of the tables and views that existed at that moment and do not now."""
         return [name for name, was_there in self._changed(moment).items() if was_there and name not in self.relations]
 
     def made_since(self, moment: Moment) -> tuple[str, ...]:
-        """Return the names of views that there were not, in order of creation."""
+        """Return the names of the views that did not exist at that moment, in order of creation."""
         new = (self.relations.get(name) for name, was_there in self._changed(moment).items() if not was_there)
         views = (self._things[each.name.lower()] for each in new if each and each.is_view)
         return tuple(thing.relation.name for thing in self._in_order(views) if thing.relation)
 
     def _changed(self, moment: Moment) -> dict[str, bool]:
-        """Return all names that may have come or gone since then, and whether they were there before."""
+        """Return all names that may have been created or dropped since that moment, each with whether it existed then."""
         if moment.schema is not self:  # of another connection
             return {name: name in moment.relations for name in [*moment.relations, *self.relations]}
         return dict(reversed(self._changes[moment.place :]))
 
     def concerned(self, names: Iterable[str]) -> list[Part]:
-        """Return the parts that read some views, or something that those read, however deep; of no names every part."""
+        """Return the parts that read these views, or something that these views read, directly or through others; without names every part."""
         wanted = set(names)
         if not wanted:
             return [part for thing in self._in_order(self._things.values()) for part in thing.parts]
@@ -226,7 +226,7 @@ def _parts(rows: Iterable[Row]) -> Iterator[Part]:
 
 
 def words_of(sql: str) -> set[str]:
-    """Return the words of a text, and every name in quotes."""
+    """Return the words and the quoted names of a text, in lower case."""
     return {word.lower() for word in [*re.findall(r"\w+", sql), *_QUOTED.findall(sql)]}
 
 

@@ -19,7 +19,7 @@ class ScratchFiles:
         self._directory = directory
 
     def create(self) -> ScratchDatabase:
-        """See `Scratch`; the file comes with the first connection."""
+        """See `Scratch`; the first connection creates the file."""
         folder = new_folder(self._directory)
         return ScratchDatabase(folder.name, f"sqlite://{_file_in(folder)}", folder)
 

@@ -1,4 +1,4 @@
-"""Keeps the connection of a migration that succeeded for the next one, where it has left nothing behind: a new one reads the whole schema anew."""
+"""Keeps the connection of a successful migration for the next one, if nothing was left in it: a new one would read the whole schema again."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from migrate_graph.database.sqlite.work import WorkConnection
 
 
 class Spare:
-    """Keeps the connection of a migration that succeeded until the next one begins.
+    """Keeps the connection of a successful migration until the next one begins.
 
     Attributes:
-        connection: what is kept; None where nothing is.
+        connection: the kept connection; None where there is none.
     """
 
     def __init__(self, open_one: Callable[[], WorkConnection], *, wanted: bool) -> None:
-        """Make one for a run.
+        """Start without a connection.
 
         Args:
             open_one: opens a new connection.
-            wanted: False: every migration gets a new one.
+            wanted: whether connections are kept; if False, every migration gets a new one.
         """
         self._open = open_one
         self._wanted = wanted
         self.connection: WorkConnection | None = None
 
     def take(self) -> tuple[WorkConnection, bool]:
-        """Return a connection as it was when it was opened, and whether it is new."""
+        """Return a connection that is new or like new, and whether it is new."""
         connection, self.connection = self.connection, None
         return (self._open(), True) if connection is None else (connection, False)
 
     def keep(self, holder: Holder) -> bool:
-        """Take over the connection of a migration that has succeeded; False where the next one is better off with another."""
+        """Keep the connection of a successful migration; False where it cannot be kept: the body left something in it, or still refers to it."""
         if not self._wanted or not is_ours_alone(holder, alone=_alone()):
             return False
-        connection: WorkConnection = holder._connection  # noqa: SLF001 - of a holder, that is what it is for
+        connection: WorkConnection = holder._connection  # noqa: SLF001 - `Holder` declares it
         if not connection.is_as_new():
             return False
         connection.forget_attempt()
@@ -46,7 +46,7 @@ class Spare:
         return True
 
     def close(self) -> None:
-        """Close what is kept."""
+        """Close the kept connection."""
         if self.connection is not None:
             with suppress(sqlite3.Error):
                 self.connection.close()
@@ -54,7 +54,7 @@ class Spare:
 
 
 class _Probe:
-    """A holder of a connection that nobody else holds."""
+    """A holder of a connection that nothing else refers to."""
 
     def __init__(self) -> None:
         self._connection = WorkConnection(":memory:")
@@ -62,7 +62,7 @@ class _Probe:
 
 @cache
 def _alone() -> int:
-    """Return how often a connection is referred to that only its holder, and its own authorizer, reach."""
+    """Return the reference count of a connection that only its holder and its own authorizer refer to."""
     probe = _Probe()
     try:
         return references(probe)

@@ -1,4 +1,4 @@
-"""The text of SQLite statements: a dump taken apart, each with its line, and one without its values."""
+"""The text of SQLite statements: splits a dump into statements, and replaces the values of a statement by `?`."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def without_values(sql: str) -> str:
 
 
 def sqlite_statements(pieces: Iterable[bytes]) -> Iterator[tuple[int, str]]:
-    """Yield each statement of a dump with the line it begins on; what is left unfinished at the end comes too.
+    """Yield each statement of a dump with the line it begins on, also an unfinished one at the end.
 
     Raises:
         RestoreError: a statement is longer than 128 MiB.
-        UnicodeDecodeError: it is not UTF-8.
+        UnicodeDecodeError: the dump is not UTF-8.
     """
     splitter = _Splitter()
     for number, line in enumerate(_lines(pieces), start=1):
@@ -40,10 +40,10 @@ def sqlite_statements(pieces: Iterable[bytes]) -> Iterator[tuple[int, str]]:
 
 
 class _Splitter:
-    """What is pending between two lines.
+    """Splits lines into statements, and holds the unfinished statement between two lines.
 
     `sqlite3.complete_statement` reads from the start every time, so it is asked only at semicolons outside quotes: once
-    for each statement, and oftener only inside triggers.
+    for each statement, and more often only inside triggers.
     """
 
     def __init__(self) -> None:
@@ -75,7 +75,7 @@ class _Splitter:
         self._held = self._start = 0
 
     def _semicolons(self, line: str) -> Iterator[int]:
-        """Yield where semicolons outside of quotes end."""
+        """Yield the positions behind the semicolons that are outside of quotes and comments."""
         position = 0
         while position < len(line):
             if self._closing:

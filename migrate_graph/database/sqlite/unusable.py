@@ -1,4 +1,4 @@
-"""Why an SQLite file cannot be used: what stands at its path, which right is missing, or what SQLite says of it."""
+"""Why an SQLite file cannot be used: its path is something else, a right is missing, or SQLite reports an error."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from migrate_graph.errors import DatabaseError, DatabaseRefused, DatabaseUnreach
 from migrate_graph.messages import typed
 
 _NOT_AS_EXPECTED = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT}
-"""The codes of a statement of ours that the tables do not fit: somebody else has made or changed them."""
+"""Error codes when the tool's tables do not fit its statements: another program has made or changed these tables."""
 
 
 def no_directory(path: Path, label: str) -> DatabaseError:
-    """Return what to say of a file whose directory is none.
+    """Return the error for a file whose directory does not exist or is not a directory.
 
     Args:
-        path: of the file.
-        label: what to call it.
+        path: path of the file.
+        label: name of the database in messages.
     """
     there = path.parent
     if there.exists():
@@ -30,19 +30,19 @@ def no_directory(path: Path, label: str) -> DatabaseError:
 
 
 def hidden(path: Path, label: str) -> DatabaseError:
-    """Return what to say of a file that this user may not even look for."""
+    """Return the error for a file in a directory that this user may not enter."""
     return DatabaseRefused(
         f"{label} is in a directory that this user may not enter", hint=f"namei -l {quote(str(path))} shows all rights"
     )
 
 
 def unusable(error: sqlite3.Error, path: Path, label: str) -> DatabaseError:
-    """Return what to say of a file that SQLite does not open, or does not read.
+    """Return the error for a file that SQLite cannot open or read.
 
     Args:
-        error: what it said.
-        path: of the file.
-        label: what to call it.
+        error: the exception of SQLite.
+        path: path of the file.
+        label: name of the database in messages.
     """
     message = str(error)
     if "locked" in message or "busy" in message:
@@ -62,7 +62,7 @@ def unusable(error: sqlite3.Error, path: Path, label: str) -> DatabaseError:
 
 
 def no_file(path: Path, label: str) -> DatabaseError | None:
-    """Return what to say of what is there and is no file; None where there is a file, or nothing."""
+    """Return the error for a path that exists and is not a file; None where it is a file, or does not exist."""
     if path.is_dir():
         return DatabaseUnreachable(
             f"{label} is a directory, not an SQLite file", hint=f"name a file in it: sqlite://{path / 'app.db'}"

@@ -1,4 +1,4 @@
-"""Sends the statements of a body on SQLite again when views were in their way, and finds the views that it has broken."""
+"""Sends a statement of a body on SQLite again after views have stepped aside for it, and finds the views that a body has broken."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _OUTSIDE: Final = (
 
 
 class SqliteWeaver(Weaver):
-    """Weaves what one connection of an attempt sends.
+    """Lets views step aside for the statements of an attempt on SQLite.
 
     Args:
-        keeper: of the attempt.
-        ledger: the view ledger on its connection.
-        catalog: on its connection.
+        keeper: the view keeper of the attempt.
+        ledger: the view ledger, on the attempt's connection.
+        catalog: the catalog, on the same connection.
         company: knows the managers.
-        connection: returns the one that the attempt has now.
+        connection: returns the present connection of the attempt.
     """
 
     def __init__(
@@ -60,9 +60,9 @@ class SqliteWeaver(Weaver):
         """Send a statement of the body.
 
         Args:
-            connection: of the attempt.
-            statement: its text.
-            call: sends it.
+            connection: connection of the attempt.
+            statement: text of the statement.
+            call: sends the statement.
         """
         if self.is_at_work:
             call()
@@ -79,7 +79,7 @@ class SqliteWeaver(Weaver):
         self._send(connection, call)
 
     def _send(self, connection: WorkConnection, call: Callable[[], object]) -> None:
-        """Send it, and again as often as views have stepped aside for it; what SQLite refuses has done nothing."""
+        """Send a statement, and send it again each time views have stepped aside for it; a statement that SQLite refuses changes nothing."""
         for _ in range(MOST_REFUSALS):
             try:
                 call()

@@ -1,4 +1,4 @@
-"""One attempt at one migration on SQLite: explicit transactions that begin with the marker, so that DDL rolls back."""
+"""One attempt at one migration on SQLite: explicit transactions that begin with the marker, so that DDL can be rolled back."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _PRAGMA = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 
-# Refused or silently ignored inside a transaction, or of no effect that could be durable: sent without opening one.
+# Statements that SQLite refuses or silently ignores inside a transaction, or that change nothing: no transaction is opened for them.
 _OUTSIDE_KEYWORDS = {"VACUUM", "ATTACH", "DETACH", "COMMIT", "END", "ROLLBACK", "SELECT", "VALUES", "EXPLAIN"}
 _OUTSIDE_PRAGMAS = {
     "foreign_keys",
@@ -56,7 +56,7 @@ _ENDS = {"COMMIT", "END", "ROLLBACK"}
 _ENDS_A_SAVEPOINT = re.compile(rf"(?:{SPACE}|;)*+ROLLBACK{_GAP}(?:TRANSACTION{_GAP})?TO\b", re.IGNORECASE | re.DOTALL)
 _TRUE = {"1", "on", "true", "yes"}
 
-# What a statement that goes past our cursors may do while no transaction with the marker is open: read.
+# What a statement that was not sent through `WorkCursor` may do while no transaction with the marker is open: only read.
 _READING = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
 _READING_PRAGMAS = {
     "table_info",
@@ -68,25 +68,25 @@ _READING_PRAGMAS = {
     "foreign_key_list",
 }
 
-# What is not in the file, so that the next migration on the same connection would meet it: asked of SQLite for each statement that is
-# prepared, and of the driver for each call.
+# What changes the connection and not the file, so that the next migration on the same connection would see it: actions that SQLite's
+# authorizer reports for each statement, and methods of the driver.
 _LEAVING = {sqlite3.SQLITE_PRAGMA, sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH}
 _LEAVING_METHODS = (
     "create_function", "create_aggregate", "create_window_function", "create_collation", "set_progress_handler", "set_trace_callback",
     "enable_load_extension", "load_extension", "setlimit", "setconfig", "deserialize",
 )  # fmt: skip
 
-# Of these the ones after which the schema may change by a statement that does not tell.
+# Those of them after which a statement may change the schema without the authorizer reporting it.
 _UNTOLD = {"setconfig", "deserialize"}
 
 LOST = "its open transaction was rolled back without its noticing (the connection was closed, or the disk was full)"
 
-# Not SQLITE_BUSY_SNAPSHOT: a transaction that has read what another has changed since can only begin again.
+# Not SQLITE_BUSY_SNAPSHOT: waiting does not help a transaction that has read data which another one has changed since.
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_BUSY_RECOVERY}
 
 
 class WorkCursor(sqlite3.Cursor):
-    """A cursor that lets its connection open the transaction with the marker."""
+    """A cursor that lets its connection open the transaction with the marker before a statement is sent."""
 
     connection: WorkConnection
 
@@ -110,7 +110,7 @@ class WorkCursor(sqlite3.Cursor):
         """Run a script, a statement at a time; a commit comes before it, as in Python, unless the attempt is one transaction."""
         connection = self.connection
         if connection.mode is not TransactionMode.SINGLE:
-            # The marker is durable then, as before anything that commits by itself.
+            # Commit the marker first, as before every statement that commits by itself.
             connection.before_statement("")
             connection.commit()
         for _, statement in sqlite_statements([script.encode()]):
@@ -122,7 +122,7 @@ class WorkCursor(sqlite3.Cursor):
         return self
 
     def run_alone(self, statement: str) -> None:
-        """Run one statement of a script, which opens no transaction."""
+        """Run one statement of a script without opening a transaction for it."""
         self.connection.overhear(statement)
         self.connection.send(statement, partial(super().execute, statement))
 
@@ -130,15 +130,15 @@ class WorkCursor(sqlite3.Cursor):
 class WorkConnection(Noting):
     """The driver connection of an attempt; Python's own transaction control is off (`isolation_level=None`).
 
-    Left to itself Python opens transactions only for INSERT, UPDATE, DELETE and REPLACE, so that DDL would be autocommitted.
+    With it, Python would open transactions only for INSERT, UPDATE, DELETE and REPLACE, so that DDL would be autocommitted.
 
-    Whatever writes goes through `WorkCursor`. A cursor that was made by hand (`sqlite3.Cursor(connection)`) goes past it: an
-    authorizer lets it write inside a transaction that has its marker, and read elsewhere. For that no statement is cached, since
-    only what is prepared is judged.
+    Statements that write are sent through `WorkCursor`. A cursor that the body makes by hand (`sqlite3.Cursor(connection)`) bypasses it:
+    SQLite's authorizer (`judge`) lets it write inside a transaction that has the marker, and only read elsewhere. So the driver
+    caches no statements: SQLite calls the authorizer only when it prepares one.
     """
 
     cursor_class: type[WorkCursor] = WorkCursor
-    """What every cursor is at least."""
+    """Every cursor of the connection is an instance of this class."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -151,14 +151,14 @@ class WorkConnection(Noting):
         self._names: frozenset[str] = frozenset(vars(self)) | {"_names"}
 
     def overhear(self, sql: str) -> None:
-        """Pass a statement of the migration itself to who listens; called by a cursor's method."""
+        """Pass a statement of the migration itself to the listener `hears`; called by the methods of a cursor."""
         if self.hears is None or self._marking or not keyword(sql):
             return
-        if is_from_user(sys._getframe(2)):  # noqa: SLF001 - who asks the cursor
+        if is_from_user(sys._getframe(2)):  # noqa: SLF001 - the caller of the cursor
             self.hears(without_values(sql.strip().removesuffix(";").rstrip()))
 
     def forget_attempt(self) -> None:
-        """Be as a connection is that no attempt has had."""
+        """Reset the attributes to those of a connection that no attempt has used."""
         self.write_marker: Callable[[], None] | None = None
         self.owner: Owner | None = None
         self.mode = TransactionMode.OWN
@@ -177,7 +177,7 @@ class WorkConnection(Noting):
         self._asked_authorizer: Callable[..., int] | None = None
 
     def is_as_new(self) -> bool:
-        """Return whether nothing that an attempt has done with it is seen by the next one; what it has done is committed."""
+        """Return whether the next attempt would see nothing of what this attempt has changed in the connection; all its work is committed."""
         return (
             not (self.may_leave_more or self.is_closed or self.in_transaction)
             and vars(self).keys() == self._names
@@ -191,7 +191,7 @@ class WorkConnection(Noting):
             factory = least if issubclass(least, factory) else type(factory.__name__, (least, factory), {})
         return super().cursor(factory)
 
-    # These make a cursor in C, past the method above.
+    # The driver's versions of these make a cursor in C, without calling `cursor`.
 
     def execute(self, sql: str, parameters: Any = (), /) -> Any:
         return self.cursor().execute(sql, parameters)
@@ -214,22 +214,22 @@ class WorkConnection(Noting):
             self.rollback()
         return False
 
-    # -- what would change who controls transactions --------------------------------------------------------------------------
+    # -- attributes that would change who controls transactions ---------------------------------------------------------------
 
     @property
     def isolation_level(self) -> Any:
-        """What the body has asked for. It changes nothing: transactions are opened here, DDL is inside, and None means no autocommit."""
+        """The value that the body has set. It has no effect: this class opens transactions, also for DDL; None means no autocommit."""
         return self._asked_level
 
     @isolation_level.setter
     def isolation_level(self, level: Any) -> None:
         if level is None and self.write_marker is not None:
-            self.commit()  # as Python does
+            self.commit()  # as Python's own connection does
         self._asked_level = level
 
     @property
     def autocommit(self) -> int:
-        """As `isolation_level`: -1 means that transactions are controlled as they always were (Python 3.12)."""
+        """Like `isolation_level`, it has no effect. -1 is Python's value for the traditional transaction control (Python 3.12)."""
         return -1
 
     @autocommit.setter
@@ -238,12 +238,12 @@ class WorkConnection(Noting):
             self.commit()
 
     def set_authorizer(self, authorizer_callback: Callable[..., int] | None) -> None:
-        """Keep the body's own authorizer, which judges after ours."""
+        """Keep the body's own authorizer, which is asked after `judge`."""
         self._asked_authorizer = authorizer_callback
 
     @contextmanager
     def ours(self) -> Iterator[None]:
-        """While inside, statements are those that the marker was written for."""
+        """Mark the statements inside the block as sent by this class, after the marker; `judge` permits them."""
         self._ours += 1
         try:
             yield
@@ -251,7 +251,7 @@ class WorkConnection(Noting):
             self._ours -= 1
 
     def judge(self, action: int, *names: str | None) -> int:
-        """Answer SQLite whether a statement that it prepares may do something."""
+        """Tell SQLite whether a statement that it prepares may do this; SQLite's authorizer callback."""
         self.noted.note(action, *names[:2], inside=self.in_transaction)
         if self.write_marker is not None and _may_stay(action, *names):
             self.may_leave_more = True
@@ -260,7 +260,7 @@ class WorkConnection(Noting):
         return self._asked_authorizer(action, *names) if self._asked_authorizer else sqlite3.SQLITE_OK
 
     def _may_go_past(self, action: int, first: str | None, second: str | None, *_: str | None) -> bool:
-        """Return whether a statement that did not come through our cursors may do this."""
+        """Return whether a statement that was not sent through `WorkCursor` may do this."""
         if action in {sqlite3.SQLITE_TRANSACTION, sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH}:
             return False
         if action == sqlite3.SQLITE_SAVEPOINT and second == self._savepoint.name:
@@ -273,7 +273,7 @@ class WorkConnection(Noting):
 
     @property
     def is_ours(self) -> bool:
-        """Whether a statement of ours is being sent, or one that came through our cursors."""
+        """Whether a statement of the tool is being sent, or one through `WorkCursor`."""
         return bool(self._ours)
 
     def _has_marker(self) -> bool:
@@ -282,9 +282,9 @@ class WorkConnection(Noting):
     # -- statements -----------------------------------------------------------------------------------------------------------
 
     def patiently(self, call: Callable[[], object]) -> None:
-        """Repeat while another program holds the database, up to `patience` seconds.
+        """Repeat a call while another program holds the database, up to `patience` seconds.
 
-        SQLite waits in C, where no signal handler runs and nothing can interrupt it, so it is let wait a moment at a time. `held_up`
+        SQLite waits in C, where no signal handler runs and nothing can interrupt it, so each of its waits is short. `held_up`
         is called with the seconds waited; it may raise.
         """
         started = time.monotonic()
@@ -307,7 +307,7 @@ class WorkConnection(Noting):
             self.waits = False
 
     def send(self, sql: str, call: Callable[[], object]) -> None:
-        """Send a statement; views may step aside for one of the body's."""
+        """Send a statement; for a statement of the body, views may step aside."""
         if self.weaver is not None and self.write_marker is not None and not self._marking:
             self.weaver.send(self, sql, partial(self._send, call))
         else:
@@ -319,7 +319,7 @@ class WorkConnection(Noting):
 
     @contextmanager
     def unheard(self) -> Iterator[None]:
-        """While inside, nobody takes what is sent for the body's."""
+        """Do not pass the statements inside the block to the listener: the tool sends them, not the body."""
         hears, self.hears = self.hears, None
         try:
             yield
@@ -327,11 +327,11 @@ class WorkConnection(Noting):
             self.hears = hears
 
     def swallows(self, sql: str) -> bool:
-        """Whether a statement is a BEGIN for a transaction that the marker has opened already."""
+        """Return whether a statement is a BEGIN of the body for the transaction that this class has just opened; it is not sent."""
         return self._open and self.in_transaction and not self._marking and keyword(sql) == "BEGIN"
 
     def before_statement(self, sql: str) -> None:
-        """Open the transaction and send the marker, unless one is open or the statement wants none."""
+        """Open a transaction and send the marker, unless one is open or the statement must run outside of one."""
         self._check_process()
         if self.write_marker is None or self._marking:
             return
@@ -366,12 +366,12 @@ class WorkConnection(Noting):
             self._savepoint.set()
 
     def after_statement(self, sql: str) -> None:
-        """Notice a raw COMMIT or ROLLBACK."""
+        """Notice a COMMIT or ROLLBACK that was sent as a statement."""
         if keyword(sql) in _ENDS:
             self._open = self.in_transaction
 
     def after_script(self) -> None:
-        """Notice what a script left open."""
+        """Notice a transaction that a script left open."""
         self._open = self.in_transaction
 
     def commit(self) -> None:
@@ -404,7 +404,7 @@ class WorkConnection(Noting):
         self._open = False
 
     def close(self) -> None:
-        self._check_process()  # SQLite would undo in the file, from there, what its parent is in the middle of
+        self._check_process()  # in a forked child, SQLite would roll back the parent's transaction in the file
         if self.write_marker is not None and not self.is_closed and self.in_transaction:
             self.lost_work = True
         self.is_closed = True
@@ -415,11 +415,11 @@ class WorkConnection(Noting):
             self.owner.check_process()
 
     def has_lost_work(self) -> bool:
-        """Whether something the body did was rolled back without its knowing."""
+        """Return whether work of the body was rolled back without the body noticing."""
         return self.lost_work or (not self.is_closed and self._open and not self.in_transaction)
 
     def holds_file(self) -> bool:
-        """Whether others cannot write, since this connection has uncommitted work."""
+        """Return whether other connections cannot write, because this one has uncommitted work."""
         return not self.is_closed and self.in_transaction
 
     def _holds_savepoint(self) -> bool:
@@ -430,7 +430,10 @@ class WorkConnection(Noting):
             super().cursor(sqlite3.Cursor).execute(statement)
 
     def _refuse_ignored_pragma(self, sql: str) -> None:
-        """Refuse what SQLite would silently ignore: dropping a table with foreign keys still on deletes the rows that refer to it."""
+        """Refuse a PRAGMA foreign_keys that SQLite would silently ignore.
+
+        With foreign keys still on, dropping a table deletes the rows that refer to it.
+        """
         name, value = _pragma(sql)
         if name != "foreign_keys" or value is None:
             return
@@ -444,7 +447,7 @@ class WorkConnection(Noting):
 
 
 def _noting(name: str) -> Callable[..., Any]:
-    """Return a method of the driver's connections that notes that it was called for a migration."""
+    """Return a method of the driver's connection that also notes that a migration has called it."""
     method = getattr(sqlite3.Connection, name)
 
     @wraps(method)
@@ -489,7 +492,7 @@ class SqliteWork:
         finds = "SELECT count(*) FROM pragma_table_info(trim(?, '\"'))"
         self._fresh: WorkConnection | None
         self._fresh, self.has_new_session = spare.take()
-        sets_up = self.has_new_session  # what pyDAL registers stays registered
+        sets_up = self.has_new_session  # functions that pyDAL has registered stay in a used connection
         source = DalSource(settings.uri, self._connector, while_made=False, finds_table=finds, sets_up=sets_up)
         self._dals = dals
         self._succeeded = self._ended = False
@@ -503,7 +506,7 @@ class SqliteWork:
         self.views = ViewKeeper(self._catalog, self._view_ledger)
 
     def _connector(self) -> WorkConnection:
-        self._owner.check()  # pyDAL asks for a connection in every thread and process that uses the `DAL`
+        self._owner.check()  # pyDAL asks for a connection in each thread and process that uses the `DAL`
         if self._started:
             self._lost_work = self._lost_work or self._connection.has_lost_work()
         connection, self._fresh = self._fresh or self._spare.take()[0], None
@@ -575,21 +578,21 @@ class SqliteWork:
         return self._ledger.read_applied()
 
     def leftovers(self) -> list[str]:
-        """Return what a failure left behind that no rollback removes: nothing, in SQLite."""
+        """Return an empty list: in SQLite a failed attempt leaves nothing that a rollback does not remove."""
         return []
 
     def is_lost(self) -> bool:
-        return False  # a file does not hang up
+        return False  # a connection to a file is not lost
 
     def is_unsure(self) -> bool:
-        return False  # nothing goes past the authorizer
+        return False  # the authorizer lets no body end a transaction unnoticed
 
     def waits(self) -> bool:
         """Return whether a statement waits for another program that holds the file."""
         return self._connection.waits
 
     def is_in_its_own_way(self, error: BaseException) -> bool:
-        """Return whether another connection of this process failed because this one has uncommitted work."""
+        """Return whether an error is that of another connection of this process, which failed because this one has uncommitted work."""
         return not self._ended and self._connection.holds_file() and error is not self._connection.busy_error
 
     def close(self) -> None:
@@ -604,25 +607,25 @@ class SqliteWork:
         forget(self.db)
         del self.db
         if self._succeeded and self._mode is TransactionMode.OWN and self._spare.keep(self):
-            del self._connection  # it is another attempt's now
+            del self._connection  # it belongs to the next attempt now
             return
         with suppress(sqlite3.Error):
             self._connection.close()
 
     def hang_up(self) -> None:
-        """Nothing to do: a file does not hang."""
+        """Do nothing: there is no server that could fail to answer."""
 
     def cancel(self) -> None:
         self._connection.interrupt()
 
 
 def _may_stay(action: int, first: str | None, second: str | None, database: str | None, *_: str | None) -> bool:
-    """Return whether a statement that asks for this may leave something in its connection: what is temporary has a database of its own."""
+    """Return whether a statement with this action may leave something in its connection: temporary objects, settings, attached files."""
     return database == "temp" or (action in _LEAVING and not _only_reads(action, first, second))
 
 
 def _only_reads(action: int, first: str | None, second: str | None, *_: str | None) -> bool:
-    """Return whether what is asked for is a pragma that only tells something."""
+    """Return whether the action is a PRAGMA that only reads."""
     return action == sqlite3.SQLITE_PRAGMA and (second is None or (first or "").lower() in _READING_PRAGMAS)
 
 
@@ -638,7 +641,7 @@ def ends_transaction(sql: str) -> bool:
 
 
 def stands_alone(sql: str) -> str:
-    """Return the word of a statement that can be in no transaction, or would stay behind it; empty for all others."""
+    """Return the keyword of a statement that cannot be rolled back with a transaction; empty for all others."""
     word = keyword(sql)
     return word if word in {"ATTACH", "DETACH", "VACUUM"} else ""
 
@@ -658,7 +661,7 @@ def _runs_outside(sql: str) -> bool:
 
 
 def _pragma(sql: str) -> tuple[str, str | None]:
-    """Return the name of a pragma and the value that it is given, in small letters, however SQLite lets both be written."""
+    """Return the name of a PRAGMA and the value that it sets, in lower case and without quotes; an empty name for other statements."""
     found = _PRAGMA.match(sql) if keyword(sql) == "PRAGMA" else None
     if found is None:
         return "", None
@@ -667,7 +670,7 @@ def _pragma(sql: str) -> tuple[str, str | None]:
 
 
 def _number(value: str) -> int:
-    """Return the number that SQLite reads a value as; 0 where it is none, or a negative one."""
+    """Return the number that SQLite reads in a value; 0 where it is no number, or a negative one."""
     try:
         return max(0, int(value, 16 if value.startswith("0x") else 10))
     except ValueError:
