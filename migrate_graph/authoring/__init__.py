@@ -1,4 +1,4 @@
-"""What a migrations file imports: `@migration`, `SqlView`, `ViewMigrationManager`, and who listens to them."""
+"""What a migrations file imports: `@migration`, `SqlView`, `ViewMigrationManager`; and the collectors of what it declares."""
 
 from migrate_graph.authoring.declare import migration
 from migrate_graph.authoring.running import Running, current, progress, running

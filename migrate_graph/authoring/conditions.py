@@ -1,4 +1,4 @@
-"""Makes the values of `@migration(after=…, down=…)`: what can be asked, and what can be called."""
+"""Checks the arguments of `@migration(after=…, down=…)`, and makes the condition and the function of them."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ Asked: TypeAlias = "str | Callable[[Any], Any]"
 
 
 def condition_of(after: Asked) -> Condition:
-    """Return the condition that is declared.
+    """Return the condition that `after` declares.
 
     Raises:
-        TypeError: it can not be asked: neither SQL nor a function, or a function that does nothing when it is called.
+        TypeError: it is neither SQL nor a function, or a function that does nothing when it is called (a generator, a coroutine).
     """
     if isinstance(after, str) and after.strip():
         source = declaring_line(lambda frame: not str(frame.f_globals.get("__name__")).startswith(__package__))
@@ -30,7 +30,7 @@ def condition_of(after: Asked) -> Condition:
 
 
 def way_back_of(down: Callable[[Any], Any] | str) -> Callable[[Any], Any] | Literal["auto"]:
-    """Return the way back that is declared.
+    """Return the value of `down` after checking it.
 
     Raises:
         TypeError: it is neither `"auto"` nor a function that does its work when it is called.
@@ -43,10 +43,14 @@ def way_back_of(down: Callable[[Any], Any] | str) -> Callable[[Any], Any] | Lite
 
 
 def function_of(value: Any, *, what: str) -> Callable[[Any], Any]:
-    """Return a function that does its work when it is called with `db`.
+    """Return a value when it is a function that can be called with `db` and does its work then.
+
+    Args:
+        value: the value.
+        what: name of the argument, for messages.
 
     Raises:
-        TypeError: it is none.
+        TypeError: it is not such a function.
     """
     if not callable(value):
         raise TypeError(f"{what}: {value!r} is no function of db")
@@ -60,7 +64,7 @@ def function_of(value: Any, *, what: str) -> Callable[[Any], Any]:
 
 
 def _sender_of(sql: str, source: SourceLocation) -> Callable[[Any], Any]:
-    """Return what sends the SQL as if the line that declares it did: errors and rehearsals name that line."""
+    """Return a function that sends the SQL and whose code is at the line of the declaration: errors and rehearsals name that line."""
     send = lambda db: db.executesql(sql)  # noqa: E731 - one line, so that the place is that of the declaration
     code = send.__code__.replace(co_filename=source.path, co_firstlineno=source.line)
     return FunctionType(code, send.__globals__, send.__name__, None, send.__closure__)

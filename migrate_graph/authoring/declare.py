@@ -59,27 +59,27 @@ def migration(
 
     Args:
         func: the body, called with a pyDAL `DAL`; truthy means success.
-        requires: what must be installed before: a migration, its function or its name, or several of them.
+        requires: what must be installed before it: a migration, its function or its name, or several of them.
         transaction: `"own"`: the body's `db.commit()` is honoured; `"single"`: body and record are one transaction;
             `"none"`: autocommit, for `CREATE INDEX CONCURRENTLY`, `VACUUM`, `ALTER TYPE … ADD VALUE`.
-        tags: words to select it by (`tag:slow`).
-        views: the view managers it opens, where its source text does not show them; None to find them there. With the word
-            `"deferred"`, alone or among them, materialized views that come up in it do so without their rows (PostgreSQL): these
-            are refreshed after its commit.
+        tags: words by which it can be selected (`tag:slow`).
+        views: the view managers it opens, where its source text does not show them; None: they are found in the source text. With the
+            word `"deferred"`, alone or among them, materialized views that come up in it do so without their rows (PostgreSQL);
+            they are refreshed after its commit.
         ignore: codes of `migrate check` rules that do not apply to it.
         resumable: after an interruption (a signal, a kill, a lost connection) that left own commits, it is run again from its
             beginning without a question. For bodies that work in batches and find out by themselves what is left to do.
-        independent: with `apply --jobs`, it does not matter to it whether what stands before it in its file has run; without this, one
-            that requires nothing keeps its place.
+        independent: with `apply --jobs`, it may run before the migrations that stand before it in its file. Without this, a migration
+            that requires nothing waits for them.
         after: what must hold when the body has succeeded: SQL that gives one row whose first value is true, or a function of `db`.
-            It is asked before the record is written, in the same transaction; where it does not hold, everything is rolled back.
-        commutes_with: others with which it may change places, although `migrate verify` sees that both work on the same thing: a
+            It is asked before the record is written, in the same transaction; if it does not hold, everything is rolled back.
+        commutes_with: migrations that may run before or after it, although `migrate verify` sees that both work on the same thing: a
             migration, its function or its name, or several of them.
-        why: the reason for that, for whoever reads it.
-        down: a function of `db` that undoes it, for `migrate revert`; truthy means success. Views are taken along. `"auto"`: what it has
-            added is dropped again; that is refused where it did more than to add tables, columns, indexes and the like.
-        weave: views that are in the way of one of its statements go down, and come up when it ends; False: such a statement
-            fails, as the body expects.
+        why: the reason for `commutes_with`, for people who read the file.
+        down: a function of `db` that undoes it, for `migrate revert`; truthy means success. Its views are restored, too. `"auto"`: what
+            it has added is dropped again; this is refused when it did more than add tables, columns, indexes and the like.
+        weave: views that block one of its statements go down, and come up when it ends; False: such a statement fails, as the
+            body expects.
 
     Returns:
         The declared migration, or a decorator that declares one.
@@ -87,7 +87,7 @@ def migration(
     Raises:
         ValueError: the transaction mode is unknown; with no collector open also: the name is taken, or a requirement
             is unknown.
-        TypeError: something that is no migration is required, what is declared has no name, or `after` is nothing that can be asked.
+        TypeError: something that is not a migration is required, what is declared has no name, or `after` is neither SQL nor a function.
     """
     modes = [mode.value for mode in TransactionMode]
     if transaction not in modes:
@@ -117,7 +117,7 @@ def migration(
     opened = names_of(views, what="views")
     undo = None if down is None else way_back_of(down)
     condition = None if after is None else condition_of(after)
-    names_of(requires, what="requires")  # a fault there is told at the line of the decorator
+    names_of(requires, what="requires")  # checked here, so that an error names the line of the decorator
     names_of(commutes_with, what="commutes_with")
     return declare if func is None else declare(func)
 

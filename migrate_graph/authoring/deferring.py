@@ -1,4 +1,4 @@
-"""Whether `up()` of a view manager can create its view without the rows, as far as its code tells."""
+"""Finds out from the code of `up()` whether a view manager can create its view without the rows."""
 
 from __future__ import annotations
 
@@ -17,11 +17,13 @@ _LEAVES_OUT = re.compile(r"\bWITH\s+NO\s+DATA\b", re.IGNORECASE)
 
 
 def can_leave_rows_out(manager: type, *, base: type) -> bool:
-    """Return whether what `up()` leads to asks `self.deferred`, or says WITH NO DATA; also True where it is not seen to create a view.
+    """Return whether `up()`, or code that it calls, reads `self.deferred` or contains WITH NO DATA.
+
+    True also when no CREATE VIEW is found: then the view is created in a way that cannot be seen here.
 
     Args:
         manager: the class.
-        base: the base class of all managers, whose own methods say nothing.
+        base: the base class of all managers, whose own methods are not looked at.
     """
     creates = False
     for value in _reached_from_up(manager, base):
@@ -35,7 +37,7 @@ def can_leave_rows_out(manager: type, *, base: type) -> bool:
 
 
 def _reached_from_up(manager: type, base: type) -> Iterator[Any]:
-    """Yield what `up()` leads to, also by way of other methods and attributes of the class."""
+    """Yield the code and the values that `up()` uses, also through other methods and attributes of the class."""
     kinds = [kind for kind in manager.__mro__ if kind not in base.__mro__]
     waiting, seen = ["up"], {"up"}
     while waiting:
@@ -50,7 +52,7 @@ def _reached_from_up(manager: type, base: type) -> Iterator[Any]:
 
 
 def _functions_of(value: object) -> Iterator[FunctionType]:
-    """Yield the functions of a method or property, also the one that a decorator has put aside."""
+    """Yield the functions of a method or property, also those that a decorator has wrapped."""
     if isinstance(value, property):
         value = value.fget
     elif isinstance(value, functools.cached_property):

@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
 
 CURRENT_MIGRATION = "CURRENT_MIGRATION"
-"""The variable in which edwh-migrate's programs find the name of the running migration."""
+"""The environment variable in which programs written for edwh-migrate find the name of the running migration."""
 
 
 class ViewOpener(Protocol):
-    """What a run puts behind `with V(db)`."""
+    """What `with V(db)` and `V.renew(db)` call in a run."""
 
     def enter(self, manager: ViewMigrationManager) -> None:
         """Take down the manager's view and what depends on it."""
 
     def renew(self, manager: ViewMigrationManager) -> None:
-        """Bring the manager's text in, without taking anything down where that is possible."""
+        """Replace the text of the manager's view by the declared one, without taking anything down where that is possible."""
 
     def leave(self, manager: ViewMigrationManager, error: BaseException | None) -> None:
         """Bring up what was taken down, unless the block failed."""
@@ -36,10 +36,10 @@ class Running(Struct, frozen=True):
     """The migration that is running in this context.
 
     Attributes:
-        name: of the migration.
-        read_applied: reads which names are installed, itself not among them, when that is asked for the first time.
-        views: what opens view managers.
-        report: told `(done, total, unit)` by `progress`.
+        name: name of the migration.
+        read_applied: returns which names are installed, without this migration; the database is read at the first call.
+        views: opens view managers.
+        report: called with `(done, total, unit)` by `progress`.
     """
 
     name: str
@@ -53,7 +53,7 @@ _running: ContextVar[Running | None] = ContextVar("migrate_graph_running", defau
 
 @contextmanager
 def running(run: Running) -> Iterator[None]:
-    """Set which migration runs in this context, and in the environment, where bodies written for edwh-migrate look."""
+    """Set the running migration for this context, and in the environment, where bodies written for edwh-migrate look for it."""
     token, before = _running.set(run), os.environ.get(CURRENT_MIGRATION)  # noqa: TID251 - as above
     os.environ[CURRENT_MIGRATION] = run.name  # noqa: TID251 - as above
     try:

@@ -1,4 +1,4 @@
-"""A view as a declaration: its query, and what belongs to it, as data."""
+"""`SqlView`: a view that is declared by its query, its options, indexes and grants."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ IS_MATERIALIZED = (
     "SELECT 1 FROM pg_catalog.pg_class WHERE oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass({name})"
     " AND relkind OPERATOR(pg_catalog.=) 'm'"
 )
-"""Finds a row where a relation is a materialized view."""
+"""A query that returns a row when the relation of this name is a materialized view."""
 
 
 class Beside(Struct, frozen=True):
-    """Builds a materialized view under another name, beside the one that it takes the place of.
+    """Builds the new version of a materialized view under a temporary name, while the old version can still be read.
 
     Attributes:
-        name: that it has in the end, as SQL writes it.
-        indexes: names of those that are declared.
-        says: what `up()` sends.
-        statements: returns the same under another name, with other names of indexes.
+        name: the final name of the view, as SQL writes it.
+        indexes: names of the declared indexes.
+        says: the statements that `up()` sends.
+        statements: returns these statements for another name of the view, and other names of the indexes.
         send: sends a statement.
     """
 
@@ -48,13 +48,14 @@ class Beside(Struct, frozen=True):
     send: Callable[[str], object]
 
     def create(self, name: str, indexes: Mapping[str, str]) -> None:
-        """Create it, with its rows.
+        """Create the view under a temporary name, with its rows.
 
-        These come by REFRESH, which makes them visible to transactions that began before: whoever has an older snapshot must not find it empty.
+        The rows come by REFRESH, which makes them visible also to transactions with an older snapshot; these would find a view that was
+        created with its rows empty.
 
         Args:
-            name: of the view meanwhile, as SQL writes it.
-            indexes: names of its indexes meanwhile, by those that are declared.
+            name: the temporary name of the view, as SQL writes it.
+            indexes: the temporary names of its indexes, by their declared names.
         """
         create, *others = self.statements(name, indexes.__getitem__)
         for statement in (f"{create}\n WITH NO DATA", f"REFRESH MATERIALIZED VIEW {name}", *others):
@@ -62,23 +63,23 @@ class Beside(Struct, frozen=True):
 
 
 class SqlView(ViewMigrationManager):
-    """A view manager that is its query: `up()` and `down()` are made from it, for PostgreSQL and for SQLite.
+    """A view manager that is declared by its query: `up()` and `down()` are made from it, for PostgreSQL and for SQLite.
 
-    A subclass without `query` is no view: what several views have in common can stand there.
+    A subclass without `query` is not a view; it can hold what several views have in common.
 
-    `uses` may be left out. What the view reads is then taken from the footprint file, where `migrate verify --write` has put what a database
-    said of it; until then from the names in its query.
+    `uses` may be left out. What the view reads is then taken from the footprint file, where `migrate verify --write` has stored what the
+    database says; without that file, from the names in its query.
 
     Attributes:
         query: the SELECT statement; `sql_file("views/totals.sql")` reads it from a file.
-        name: of the view, as SQL writes it: `billing.totals`, `"Totals"`; by default the name of the class: `InvoiceTotals` is
+        name: name of the view, as SQL writes it: `billing.totals`, `"Totals"`; by default the name of the class: `InvoiceTotals` is
             `invoice_totals`.
         materialized: whether it is a materialized view; SQLite has none, and gets an ordinary one.
         with_data: whether a materialized view is filled when it is created.
         options: storage parameters and view options, by name: `{"security_barrier": True}`; PostgreSQL only.
-        indexes: of a materialized view: what stands behind the table's name in CREATE INDEX, by name, with UNIQUE before it where
-            wanted: `{"totals_customer": "UNIQUE (customer)"}`; PostgreSQL only.
-        comment: what it is for; PostgreSQL only.
+        indexes: indexes of a materialized view, by name: what CREATE INDEX has after the name of the table, with UNIQUE before it for a
+            unique index: `{"totals_customer": "UNIQUE (customer)"}`; PostgreSQL only.
+        comment: the comment on the view; PostgreSQL only.
         grants: privileges by role, `public` for everybody: `{"reader": "SELECT"}`, `{"app": ("SELECT", "INSERT")}`; PostgreSQL only.
     """
 
@@ -123,24 +124,24 @@ class SqlView(ViewMigrationManager):
         )
 
     def up(self) -> None:
-        """Create the view, and all that is declared of it."""
+        """Create the view with its declared indexes, comment and grants."""
         dialect = _dialect(self.db)
         for statement in self._statements[f"{dialect}, deferred" if self.deferred else dialect]:
             self.db.executesql(statement)
 
     @classmethod
     def can_defer(cls) -> bool:
-        """Return whether it is a materialized view that is to have rows."""
+        """Return whether it is a materialized view that is created with its rows."""
         return bool(cls.materialized and cls.with_data)
 
     @classmethod
     def can_swap(cls) -> bool:
-        """Return whether it is a materialized view with rows that only this class creates and drops."""
+        """Return whether it is a materialized view with rows, and no subclass overrides `up()` or `down()`."""
         return cls._is_plain() and not cls.fill_as_owner and cls.can_defer()
 
     @classmethod
     def can_replace(cls) -> bool:
-        """Return whether it is an ordinary view that only this class creates and drops."""
+        """Return whether it is an ordinary view, and no subclass overrides `up()` or `down()`."""
         return cls._is_plain() and not cls.materialized
 
     @classmethod
@@ -148,7 +149,7 @@ class SqlView(ViewMigrationManager):
         return cls.up is SqlView.up and cls.down is SqlView.down
 
     def beside(self) -> Beside:
-        """Return what builds the view beside the one that it takes the place of; PostgreSQL only."""
+        """Return what builds the new version of the view beside the old one; PostgreSQL only."""
         return Beside(
             _name_of(type(self)),
             tuple(self.indexes),
@@ -158,19 +159,19 @@ class SqlView(ViewMigrationManager):
         )
 
     def down(self) -> None:
-        """Drop the view if it is there, and nothing that depends on it."""
+        """Drop the view if it exists; this fails when something depends on it."""
         ordinary, materialized, is_materialized = self._statements["drop"]
         found = self.db.executesql(is_materialized) if _dialect(self.db) == "postgres" else ()
         self.db.executesql(materialized if found else ordinary)
 
 
 class Replacement(Struct, frozen=True):
-    """How a view gets its text while it stays up.
+    """How the text of a view is replaced without dropping it.
 
     Attributes:
-        name: of the view, as SQL writes it.
-        query: what it is made of.
-        statements: that replace it, and say again what is declared of it.
+        name: name of the view, as SQL writes it.
+        query: its SELECT statement.
+        statements: the statements that replace it and set its declared comment and grants again.
         materialized: it is a materialized view, which cannot be replaced.
         db: the database.
     """
@@ -188,7 +189,10 @@ class Replacement(Struct, frozen=True):
 
 
 def replacement_of(manager: object) -> Replacement | None:
-    """Return how the view of a manager can be replaced as it stands; None where nobody knows: it is no `SqlView`, or does more than that."""
+    """Return how the view of a manager can be replaced without dropping it.
+
+    None when that is not known: the manager is not a `SqlView`, overrides `up()` or `down()`, or the database is not PostgreSQL.
+    """
     if not isinstance(manager, SqlView) or _dialect(manager.db) != "postgres":
         return None
     kind = type(manager)
@@ -200,16 +204,16 @@ def replacement_of(manager: object) -> Replacement | None:
 
 
 def sql_file(path: str | Path) -> str:
-    """Return the SQL that a file holds, for the `query` of a view.
+    """Return the SQL in a file, for the `query` of a view.
 
     Args:
-        path: relative to the file that calls this; UTF-8.
+        path: path of the file, relative to the file that calls this; it is UTF-8.
 
     Raises:
         FileNotFoundError: there is no such file.
         UnicodeDecodeError: it is not UTF-8.
     """
-    caller = sys._getframe(1).f_globals.get("__file__") or ""  # noqa: SLF001 - the way to one's caller
+    caller = sys._getframe(1).f_globals.get("__file__") or ""  # noqa: SLF001 - the caller's file is needed
     return (Path(caller).parent / path).read_text(encoding="utf-8-sig")
 
 
@@ -218,11 +222,11 @@ def _dialect(db: Any) -> str:
 
 
 def _written(view: type[SqlView]) -> dict[str, tuple[str, ...]]:
-    """Return the statements that a view is made of, by kind of database, and those that drop it.
+    """Return the statements that create a view, by kind of database, and those that drop it.
 
     Raises:
-        TypeError: something is of another type than documented.
-        ValueError: the query is empty, or a name is none.
+        TypeError: an attribute has another type than documented.
+        ValueError: the query is empty, or a name is not valid.
     """
     name = _name_of(view)
     create, *others = _postgres(view, name)
@@ -249,12 +253,12 @@ def _query(view: type[SqlView]) -> str:
 
 
 def _postgres(view: type[SqlView], name: str, called: Callable[[str], str] = str) -> tuple[str, ...]:
-    """Return the statement that creates a view under a name, with its rows, and then those that say more of it.
+    """Return the statement that creates a view with its rows, then those for its indexes, comment and grants.
 
     Args:
-        view: what is declared.
-        name: of the view, as SQL writes it.
-        called: gives an index the name that it is created with.
+        view: the declared view.
+        name: the name that it is created under, as SQL writes it.
+        called: returns the name that an index is created with.
     """
     kind = "MATERIALIZED VIEW" if view.materialized else "VIEW"
     options = ", ".join(f"{word} = {value}" for word, value in _options(view))
@@ -326,6 +330,6 @@ def _mapping(view: type[SqlView], word: str) -> Mapping[str, Any]:
 
 
 def _literal(text: str) -> str:
-    """Quote a text so that it means itself whatever `standard_conforming_strings` is, and stays readable."""
+    """Return a text as an SQL literal that is right for both values of `standard_conforming_strings`, and readable."""
     quoted = text.replace("'", "''")
     return "E'" + quoted.replace("\\", "\\\\") + "'" if "\\" in quoted else f"'{quoted}'"

@@ -1,4 +1,4 @@
-"""Who listens to declarations: the collector of a loading, or the default store of the process."""
+"""Where declarations go: into the collector while a file is loaded, or into the default store of the process."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Collector(Struct):
-    """What was declared while it was open, unjudged: duplicates and unknown requirements are kept.
+    """What was declared while the collector was open. Nothing is checked: duplicates and unknown requirements are kept.
 
     Attributes:
         migrations: in order of declaration.
@@ -34,13 +34,13 @@ class Collector(Struct):
 _collector: ContextVar[Collector | None] = ContextVar("migrate_graph_collector", default=None)
 
 
-# A thread does not inherit a context variable: one that a file starts while it is loaded (a pool that imports modules) is found by
-# being none of those that ran before. Innermost last.
+# The open collectors, innermost last, each with the threads that ran before it was opened. A thread does not inherit a context
+# variable: a thread that a file starts while it is loaded (a pool that imports modules) is recognized as none of these.
 _loading: list[tuple[Collector, frozenset[threading.Thread]]] = []
 
 
 def _open_collector() -> Collector | None:
-    """Return the collector of this context, or of the loading that this thread was started in."""
+    """Return the collector of this context, or the one that was open when this thread was started."""
     found = _collector.get()
     if found is None and _loading:
         collector, before = _loading[-1]
@@ -49,13 +49,13 @@ def _open_collector() -> Collector | None:
 
 
 def is_collecting() -> bool:
-    """Return whether declarations land in a collector just now."""
+    """Return whether declarations go into a collector now."""
     return _open_collector() is not None
 
 
 @contextmanager
 def collecting() -> Iterator[Collector]:
-    """Collect declarations in a collector of their own instead of the default store."""
+    """Collect the declarations of the block in a new collector instead of the default store."""
     collector = Collector()
     token = _collector.set(collector)
     entry = (collector, frozenset(threading.enumerate()))
@@ -70,15 +70,15 @@ def collecting() -> Iterator[Collector]:
 class MigrationStore:
     """Declarations made in the process with no collector open, as edwh-migrate keeps them.
 
-    While a collector is open it shows and fills that collector instead: a migrations file that looks at `migrations`
-    sees what the file has declared so far.
+    While a collector is open, the store reads and fills that collector instead: a migrations file that looks at `migrations`
+    sees what it has declared so far.
     """
 
     def __init__(self) -> None:
         self._declared = Collector()
         self._deferred = False
         self.resets = 0
-        """How often it was told to forget: who keeps what was loaded into it must forget as well."""
+        """How often `reset` was called: code that remembers what it has loaded into the store must forget it then."""
 
     @property
     def migrations(self) -> list[Migration]:
@@ -87,7 +87,7 @@ class MigrationStore:
 
     @property
     def managers(self) -> list[type[ViewMigrationManager]]:
-        """The declared view managers, in order of declaration; `reset()` leaves them, they are classes and stay."""
+        """The declared view managers, in order of declaration; `reset()` does not remove them."""
         return (_open_collector() or self._declared).managers
 
     def has(self, name: str) -> bool:
@@ -114,7 +114,7 @@ class MigrationStore:
             self._deferred = before
 
     def register_ordered(self, fn: Body, requires: Iterable[Requirement] = ()) -> Migration:
-        """Declare a function as a migration; `@migration` is the word to use.
+        """Declare a function as a migration, as edwh-migrate does; new code uses `@migration`.
 
         Args:
             fn: the body.
@@ -126,10 +126,10 @@ class MigrationStore:
         return self.add(migration_of(fn, requires, position=len(self)))
 
     def add(self, declared: Migration) -> Migration:
-        """Add a declaration: to the open collector as it is, else directly after the last of its requirements.
+        """Add a declaration at the end of the open collector; with no collector open, directly after the last of its requirements.
 
         Raises:
-            ValueError: with no collector open: the name is taken, or a requirement is unknown.
+            ValueError: no collector is open, and the name is taken or a requirement is unknown.
         """
         if is_collecting():
             self.migrations.append(declared)

@@ -1,4 +1,4 @@
-"""Makes the value of a declaration: its name, what it requires, its kind and its place."""
+"""Makes the value of a declaration: its name, its requirements, its kind and its place in the source."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def migration_of(
     """Return the migration that a function is declared as.
 
     Args:
-        body: the function, or a migration made of it.
-        requires: what must be installed before.
+        body: the function, or a migration that was made of it.
+        requires: what must be installed before it.
         position: how many migrations were declared before it.
         more: further fields of `Migration`.
 
     Raises:
-        TypeError: something that is no migration is required, or what is declared has no name.
+        TypeError: something that is not a migration is required, or what is declared has no name.
     """
     body = body.function if isinstance(body, Migration) else body
     return Migration(
@@ -44,11 +44,19 @@ def migration_of(
 
 
 def name_of(value: object, *, what: str) -> str:
-    """Return the name of a migration, a view manager, a function, or the name itself."""
+    """Return the name of a migration, a view manager or a function; a text is its own name.
+
+    Args:
+        value: what has a name.
+        what: the name of the argument, for messages.
+
+    Raises:
+        TypeError: it has no name.
+    """
     if isinstance(value, str):
         return value
     while isinstance(value, functools.partial) and not hasattr(value, "__name__"):
-        value = value.func  # a partial has a name of its own only if somebody has given it one
+        value = value.func  # a partial has a name only when somebody has set one
     name = getattr(value, "__name__", None)
     if callable(value) and isinstance(name, str):
         return name
@@ -91,7 +99,7 @@ def source_of(body: Body) -> SourceLocation:
 
 
 def declaring_line(wanted: Callable[[FrameType], bool]) -> SourceLocation:
-    """Return the line that the innermost wanted frame of the stack is executing."""
+    """Return the line that the innermost frame is executing for which `wanted` returns True."""
     frame = inspect.currentframe()
     while frame is not None and not wanted(frame):
         frame = frame.f_back

@@ -32,7 +32,7 @@ class classproperty(Generic[T_co]):  # noqa: N801 - edwh-migrate's name, used as
     """A property of a class, read without an instance.
 
     Args:
-        fget: takes the class, gives the value.
+        fget: called with the class; returns the value.
     """
 
     def __init__(self, fget: Callable[[Any], T_co]) -> None:
@@ -44,26 +44,26 @@ class classproperty(Generic[T_co]):  # noqa: N801 - edwh-migrate's name, used as
 
 
 _declared_at: WeakKeyDictionary[type[ViewMigrationManager], SourceLocation] = WeakKeyDictionary()
-"""Every concrete manager of this process and where its class statement stands, in order of declaration."""
+"""Every concrete manager of this process, with the place of its class statement, in order of declaration."""
 
 
 class ViewMigrationManager(abc.ABC):
-    """Takes a database view down before a migration changes what it reads, and brings it up after.
+    """Takes a database view down before a migration changes what it reads, and brings it up afterwards.
 
     A concrete subclass (with `up` and `down`) is one version of one view. `with V(db):` inside a migration runs
-    `down()` on V and on every living view that uses it, dependents first, and `up()` when the block is left,
-    dependencies first.
+    `down()` on V and on every living view that uses it, dependents first; at the end of the block it runs `up()`,
+    dependencies first. A view lives from its `since` to its `until`.
 
     Attributes:
         uses: the managers whose views this one reads.
-        since: the migration that creates the view; until then it does not live. A migration or its name.
+        since: the migration from which on the view lives. A migration or its name.
         until: the migration after which the view no longer lives. A migration or its name.
-        replaces: the manager that this one takes over from.
-        rebuild: how a materialized view comes up again, on PostgreSQL: `"inline"`, with its rows, in the migration's transaction;
-            `"deferred"`: without them, to be refreshed after the commit; `"swap"`, of a `SqlView` only: a new version is built beside the
-            old one, which can be read until it is done.
-        deferred: inside of `up()`: a materialized view is to be created WITH NO DATA, and is filled later.
-        fill_as_owner: `up()` creates its materialized view WITH NO DATA, and gives it its owner; it is filled as that role.
+        replaces: the manager whose view this one replaces.
+        rebuild: how a materialized view comes up again, on PostgreSQL. `"inline"`: with its rows, in the migration's transaction.
+            `"deferred"`: without its rows; it is refreshed after the commit. `"swap"`, only for a `SqlView`: a new version is built
+            beside the old one, which can be read meanwhile.
+        deferred: read inside `up()`: create the materialized view WITH NO DATA; it is filled later.
+        fill_as_owner: `up()` creates its materialized view WITH NO DATA and sets its owner; it is filled later as that role.
         ignore: codes of `migrate check` rules that do not apply to it.
         db: the database, a pyDAL `DAL`.
     """
@@ -99,14 +99,14 @@ class ViewMigrationManager(abc.ABC):
         source = declaring_line(lambda frame: frame.f_globals.get("__name__") == cls.__module__)
         _declared_at[cls] = source
         if not cls.declares("uses") and not cls._finds_uses:
-            # As edwh-migrate: allowed, and worth a word. The line shown is the line of the class.
+            # Allowed, with a warning, as in edwh-migrate. The warning shows the line of the class.
             warnings.warn_explicit(
                 f"{cls.__name__} does not say which views it uses; write uses = () if it uses none",
                 UserWarning,
                 source.path,
                 source.line,
             )
-        if not is_collecting():  # its module may be executed again: the new class takes its place then
+        if not is_collecting():  # when its module is executed again, the new class replaces the old one
             same = [known for known in migrations.managers if _identity(known) == _identity(cls)]
             if same:
                 migrations.managers.remove(same[0])
@@ -126,29 +126,30 @@ class ViewMigrationManager(abc.ABC):
 
     @classmethod
     def renew(cls, db: Any) -> None:
-        """Bring the text of this view in: what `with V(db): pass` does, but what reads it stays up where the database allows it.
+        """Replace the text of this view by the declared one.
 
-        PostgreSQL replaces the view of a `SqlView` as it stands where columns are only added at its end. Otherwise the view and all that
-        read it go down and come up.
+        This does what `with V(db): pass` does, but the views that read this one stay up where the database allows that: PostgreSQL
+        replaces the view of a `SqlView` without dropping it when columns are only added at its end. Otherwise the view and all views
+        that read it go down and come up.
 
         Args:
             db: the database that the migration is given.
 
         Raises:
-            ViewError: a view did not come up, or what is no manager's would be lost.
+            ViewError: a view did not come up, or a view without a manager would be lost.
         """
         _opener().renew(cls(db))
 
     @classmethod
     def declares(cls, name: str) -> bool:
-        """Return whether the class or a base of it says what `uses`, `since`, `until` or `replaces` is."""
+        """Return whether the class or a base of it declares `uses`, `since`, `until` or `replaces`."""
         return any(name in vars(base) for base in cls.__mro__ if base is not ViewMigrationManager)
 
     @classmethod
     def evaluated(cls, name: str) -> Any:
-        """Return what `uses`, `since`, `until` or `replaces` says, be it an attribute, a classproperty or a property.
+        """Return the value of `uses`, `since`, `until` or `replaces`: an attribute, a classproperty or a property.
 
-        A property is evaluated on an instance made without `__init__`: there is no database when the graph is built.
+        A property is evaluated on an instance made without `__init__`, since there is no database when the graph is built.
         """
         value = getattr(cls, name)
         if isinstance(value, property | functools.cached_property):
@@ -163,7 +164,7 @@ class ViewMigrationManager(abc.ABC):
             position: how many views were declared before it.
 
         Raises:
-            TypeError: something that is no view manager is used or replaced, or no migration is named.
+            TypeError: `uses` or `replaces` names something that is not a view manager, or `since` or `until` something that is not a migration.
         """
         since, until, replaces = (cls._only_one(word) for word in ("since", "until", "replaces"))
         rebuild = Rebuild(cls.evaluated("rebuild"))
@@ -194,31 +195,31 @@ class ViewMigrationManager(abc.ABC):
 
     @classmethod
     def can_defer(cls) -> bool:
-        """Return whether `up()` can create its view without the rows, as far as its code tells; True where that cannot be seen."""
+        """Return whether `up()` can create its view without the rows, as its code shows it; True when the code does not show it."""
         return cls.fill_as_owner or can_leave_rows_out(cls, base=ViewMigrationManager)
 
     @classmethod
     def can_swap(cls) -> bool:
-        """Return whether its view can be built beside the old one: what it creates must be known, and this class only runs `up()`."""
+        """Return whether its view can be built beside the old one; False here: it is not known what `up()` creates."""
         return False
 
     @classmethod
     def can_replace(cls) -> bool:
-        """Return whether its view can get another text as it stands: what it creates must be known, and nothing else be done."""
+        """Return whether its view can be replaced without dropping it; False here: it is not known what `up()` creates."""
         return False
 
     def should_run(self) -> bool:
-        """Return whether the view lives now and nothing has replaced it."""
+        """Return whether the view lives now and is not replaced by another one."""
         graph, _ = _graph_around(type(self))
         return self.__class__.__name__ in _block_of(self, graph).up
 
     def check_since(self) -> bool:
-        """Return whether the window has opened: `since` is applied, or is the running migration."""
+        """Return whether the view's window has opened: `since` is applied, or is the running migration."""
         since = type(self).as_view().since
         return since is None or since in _applied(self.db) or since == _running_name()
 
     def check_until(self) -> bool:
-        """Return whether the window is still open: `until` is not applied."""
+        """Return whether the view's window has not closed yet: `until` is not applied."""
         until = type(self).as_view().until
         return until is None or until not in _applied(self.db)
 
@@ -252,7 +253,7 @@ def _opener() -> ViewOpener:
 
 
 class _ByItself:
-    """Opens one manager outside a run: its relatives are found among the classes, the applied names in the ledger."""
+    """Opens one manager outside a run: its relatives are found among the declared classes, the applied names in the ledger."""
 
     def __init__(self) -> None:
         self._instances: dict[str, ViewMigrationManager] = {}
@@ -281,16 +282,16 @@ def _graph_around(manager: type[ViewMigrationManager]) -> tuple[MigrationGraph, 
     from migrate_graph.core.graph import build_graph
     from migrate_graph.core.uses import with_uses
 
-    # Of classes of one name the latest counts, and the one that was asked for in any case.
+    # Of several classes with one name the latest counts; for the name of `manager`, this class.
     classes = {kind.__name__: kind for kind in relatives_of(manager)} | {manager.__name__: manager}
     views = tuple(kind.as_view(position=position) for position, kind in enumerate(classes.values()))
     return build_graph(Registry(views=with_uses(views))), classes
 
 
 def relatives_of(manager: type[ViewMigrationManager]) -> list[type[ViewMigrationManager]]:
-    """Return the concrete managers of this process that are connected with one through `uses` and `replaces`, itself too.
+    """Return the concrete managers of this process that are connected with a manager through `uses` and `replaces`, and itself.
 
-    Whether they were declared while a file was loaded makes no difference; they come in order of declaration.
+    They come in order of declaration; it makes no difference whether a file was being loaded when they were declared.
     """
     from migrate_graph.core.reachability import closure
 
@@ -309,11 +310,11 @@ def all_managers() -> list[type[ViewMigrationManager]]:
 
 
 def _related(manager: type[ViewMigrationManager]) -> Iterator[type[ViewMigrationManager]]:
-    """Yield the classes a manager uses and replaces; a stranger whose property raises has no relatives here."""
+    """Yield the classes that a manager uses and replaces; a property that raises counts as empty."""
     for word in ("uses", "replaces"):
         try:
             value = manager.evaluated(word)
-        except Exception:  # noqa: BLE001, S112 - any class of the process, and its error is not about the one asked for
+        except Exception:  # noqa: BLE001, S112 - it may be any class of the process, and its error says nothing about the manager
             continue
         values = value if isinstance(value, Iterable) and not isinstance(value, type | str) else (value,)
         yield from (kind for kind in values if isinstance(kind, type) and kind in _declared_at)
@@ -333,7 +334,7 @@ def _running_name() -> str:
 
 
 def _applied(db: Any) -> AbstractSet[str]:
-    """Return the applied names: as the run knows them, or outside a run as the ledger has them."""
+    """Return the applied names: those that the run knows, or outside a run those in the ledger."""
     if run := current():
         return run.read_applied()
     ledger = getattr(db, "ewh_implemented_features", None)

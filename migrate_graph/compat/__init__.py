@@ -1,4 +1,4 @@
-"""The functions and exceptions of edwh-migrate, thin over the command line and the use cases."""
+"""The functions and exceptions of edwh-migrate, as thin wrappers of the command line and the use cases."""
 
 from migrate_graph.compat.connections import (
     define_ewh_implemented_features,

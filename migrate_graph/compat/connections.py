@@ -1,4 +1,4 @@
-"""A program's own connection: `setup_db`, and the records that it reads and writes there."""
+"""Connections for a program's own use: `setup_db`, and functions that read and write records there."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ def setup_db(
     config: Config | None = None,
     remove_migrate_tablefile: bool = False,
 ) -> Any:
-    """Connect to the database, for an application of its own.
+    """Connect to the database for the use of an application.
 
     Args:
         migrate: pyDAL may alter tables that it defines.
         migrate_enabled: pyDAL may create tables, the ledger table too.
-        appname: name the server shows for the connection.
+        appname: name that the server shows for the connection.
         long_running: keep PGPOOL from closing an idle connection, for so many seconds (3600 for True).
-        dal_class: class of the connection; None for pyDAL's `DAL`, or `TypeDAL` with `use_typedal`.
-        impl_feat_table_name: name of the ledger table; None for `migrate_table`.
-        folder: directory of pyDAL's files; None for `db_folder`.
-        config: the settings; None for `get_config()`.
-        remove_migrate_tablefile: let pyDAL forget that it has created the ledger table.
+        dal_class: class of the connection; None: pyDAL's `DAL`, or `TypeDAL` with `use_typedal`.
+        impl_feat_table_name: name of the ledger table; None: `migrate_table`.
+        folder: directory of pyDAL's files; None: `db_folder`.
+        config: the settings; None: `get_config()`.
+        remove_migrate_tablefile: delete pyDAL's file about the ledger table, so that pyDAL creates the table again.
 
     Raises:
         InvalidConfigException: no database is configured.
@@ -76,16 +76,16 @@ def setup_db(
 
 
 def should_run(db: Any, name: str) -> bool:
-    """Return whether a migration is not installed, by the ledger of this connection."""
+    """Return whether a migration is not installed, according to the ledger on this connection."""
     row = db(db.ewh_implemented_features.name == name).select().first()
     return not (row and row.installed)
 
 
 def mark_migration(db: Any, name: str, installed: bool) -> int | None:
-    """Write the record of a migration, on this connection and without a commit.
+    """Write the record of a migration on this connection, without a commit.
 
     Returns:
-        The id of a new record; None when it was there.
+        The id of a new record; None when the record existed and was updated.
     """
     table = db.ewh_implemented_features
     added: int | None = table.update_or_insert(
@@ -95,5 +95,5 @@ def mark_migration(db: Any, name: str, installed: bool) -> int | None:
 
 
 def truncate_appname(name: str, max_len: int = 63) -> str:
-    """Return the beginning of a connection's name: a server cuts a longer one, and warns."""
+    """Return the beginning of a connection's name: the server cuts off a longer one, with a warning."""
     return name[:max_len]

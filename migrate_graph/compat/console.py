@@ -1,4 +1,4 @@
-"""The console that edwh-migrate's functions speak on: the command line's."""
+"""Output of edwh-migrate's functions, on the console of the command line."""
 
 from __future__ import annotations
 

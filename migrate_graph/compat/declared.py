@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Imported:
-    """What the default store holds from a file, as opposed to what this process declared itself."""
+    """What was loaded from a file into the default store, as opposed to what this process declared itself."""
 
     def __init__(self) -> None:
         self._loaded: Loaded | None = None
@@ -30,20 +30,20 @@ class Imported:
 
     @property
     def loaded(self) -> Loaded | None:
-        """What was loaded; None when nothing was, or `migrations.reset()` was called since."""
+        """What was loaded; None when nothing was loaded, or `migrations.reset()` was called since."""
         return self._loaded if self._resets == migrations.resets else None
 
     @property
     def path(self) -> Path | None:
-        """The file it was loaded from."""
+        """The file that it was loaded from; None when nothing is loaded."""
         return self._path if self.loaded else None
 
     def is_for(self, config: Config) -> bool:
-        """Return whether what was loaded is what these settings name."""
+        """Return whether the loaded file is the one that these settings name, or was named by an argument."""
         return self._named or self._path == _configured_file(config)
 
     def is_other_than(self, config: Config) -> bool:
-        """Return whether what was loaded is of another file than these settings name: others may lie beside it."""
+        """Return whether another file was loaded than the one that these settings name: then there may be others beside it."""
         from migrate_graph.workflow.project import is_same
 
         path = self.path
@@ -53,9 +53,9 @@ class Imported:
         """Replace what was loaded before.
 
         Args:
-            loaded: of the file.
-            path: of the file.
-            named: it was named by an argument, and so belongs to no settings.
+            loaded: what was loaded.
+            path: path of the file.
+            named: the file was named by an argument, so it is used with any settings.
         """
         self.forget()
         self._loaded, self._path, self._named, self._resets = loaded, path, named, migrations.resets
@@ -83,14 +83,14 @@ def import_migrations(args: list[str], config: Config) -> bool:
     """Load the migrations of a file into the default store; nothing is run.
 
     Args:
-        args: at most one: a file, or a directory with a `migrations.py`; without one the configured file.
+        args: at most one: a file, or a directory with a `migrations.py`; empty: the configured file.
         config: the settings.
 
     Returns:
         Whether there is such a file.
 
     Raises:
-        LoadError: it does not run.
+        LoadError: the file does not run.
         ValueError: a name is taken, a requirement is unknown, or there is a circular dependency.
     """
     from migrate_graph.loader import load_project
@@ -114,11 +114,11 @@ def import_migrations(args: list[str], config: Config) -> bool:
 
 @caught_as_before()
 def list_migrations(config: Config, args: list[str] | None = None) -> OrderedDict[str, Migration]:
-    """Return the migrations by name in the order in which they run: those of this process, or else of the file.
+    """Return the migrations by name in the order in which they run: those of the default store; when it is empty, those of the file.
 
     Args:
         config: the settings.
-        args: as for `import_migrations`.
+        args: see `import_migrations`; when given, this file is loaded.
     """
     if args or not (imported.own() or (imported.loaded and imported.is_for(config))):
         imported.forget()
@@ -127,7 +127,7 @@ def list_migrations(config: Config, args: list[str] | None = None) -> OrderedDic
 
 
 def registry_for(config: Config) -> Registry:
-    """Return what the default store holds as a registry; what was loaded for other settings is loaded anew for these."""
+    """Return the content of the default store as a registry; when its file is not the one that these settings name, that one is loaded."""
     if imported.loaded and not imported.is_for(config) and not import_migrations([], config):
         raise LoadError(
             f"no migrations found at {config.migrations_file}", hint="set migrations_file, or register migrations first"
@@ -136,7 +136,7 @@ def registry_for(config: Config) -> Registry:
 
 
 def with_own(loaded: Registry | None) -> Registry:
-    """Return what this process declared itself, before what was loaded."""
+    """Return a registry of what this process declared itself, followed by what was loaded."""
     from migrate_graph.loader import build_registry
 
     own, managers = imported.own(), migrations.managers

@@ -1,4 +1,4 @@
-"""The driver's exceptions under edwh-migrate's names; stand-ins where it is not installed."""
+"""The exceptions of the PostgreSQL driver under edwh-migrate's names; substitutes when the driver is not installed."""
 
 from migrate_graph.database.driver_errors import postgres_errors
 

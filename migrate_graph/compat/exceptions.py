@@ -1,4 +1,4 @@
-"""The exceptions of edwh-migrate, which its programs catch."""
+"""The exceptions of edwh-migrate, for programs that catch them."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class BaseEDWHMigrateException(BaseException):
 
 
 class EDWHMigrateException(BaseEDWHMigrateException, Exception):
-    """Those that `except Exception` catches."""
+    """The root of those exceptions that `except Exception` catches."""
 
 
 class UnknownConfigException(BaseEDWHMigrateException):
-    """Never raised, there as here."""
+    """Never raised, neither by edwh-migrate nor here."""
 
 
 class InvalidConfigException(BaseEDWHMigrateException, ConfigError):
@@ -36,15 +36,15 @@ class DatabaseNotYetInitialized(BaseEDWHMigrateException):
 
 
 class RequimentsNotMet(BaseEDWHMigrateException):
-    """No longer raised: a migration with an unmet requirement is blocked, and the independent ones go on."""
+    """No longer raised: a migration with an unmet requirement is blocked, and independent migrations run."""
 
 
 class MigrateLockExists(EDWHMigrateException):
-    """The flag of this schema version is there; its path is the message."""
+    """The flag of this schema version exists; the message is its path."""
 
 
 class MigrationFailed(EDWHMigrateException):
-    """Raised inside `schema_versioned_lock_file` to leave no flag."""
+    """Raised by programs inside `schema_versioned_lock_file`, so that no flag is set."""
 
 
 class BackupNotFound(RestoreError, FileNotFoundError):
@@ -55,8 +55,8 @@ class FlagLocationMissing(ConfigError, NotADirectoryError):
     """There is no directory for the flags; edwh-migrate's programs catch it as a `NotADirectoryError`."""
 
 
-# What edwh-migrate raised where ours is raised, for programs that catch it by that type. A file that does not load raised
-# whatever its code raised.
+# The exceptions of edwh-migrate that these correspond to, for programs that catch them by that type. For a file that does not
+# load (`LoadError`), edwh-migrate raised the exception of the file's own code.
 _OF_OLD: dict[type[MigrateGraphError], tuple[type[Exception], ...]] = {
     InvalidGraph: (ValueError,),
     DatabaseUnreachable: (ValueError, RuntimeError),
@@ -66,7 +66,7 @@ _OF_OLD: dict[type[MigrateGraphError], tuple[type[Exception], ...]] = {
 
 @contextmanager
 def caught_as_before() -> Iterator[None]:
-    """Add to errors of ours the types that edwh-migrate raised in their place, so that either catches them."""
+    """Add to the errors of the block the types that edwh-migrate raised in their place, so that programs catch them by either type."""
     try:
         yield
     except MigrateGraphError as error:
@@ -87,14 +87,14 @@ def _message(error: MigrateGraphError) -> str:
 
 
 def _also(error: MigrateGraphError, wanted: tuple[type[Exception], ...]) -> MigrateGraphError:
-    """Return the same error, of its own type and of others."""
+    """Return an error that is also an instance of other types."""
     kind = type(error)
     try:
         both: type[MigrateGraphError] = type(
             kind.__name__, (kind, *wanted), {"__module__": kind.__module__, "__str__": _message}
         )
         other = both.__new__(both, *error.args)
-    except TypeError:  # a type of the user's that cannot be combined
+    except TypeError:  # the user's exception type cannot be combined with another one
         return error
     other.__dict__.update(error.__dict__)
     other.args = error.args

@@ -1,4 +1,4 @@
-"""`schema_versioned_lock_file`: the flag of a schema version around a program's own block."""
+"""`schema_versioned_lock_file`: sets the flag of a schema version after a block of a program."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from migrate_graph.errors import ConfigError
 def schema_versioned_lock_file(
     flag_location: str | Path | None = None, create_flag_location: bool = False, config: Config | None = None
 ) -> Iterator[Path | None]:
-    """Set the flag of the configured schema version when the block ends well.
+    """Set the flag of the configured schema version when the block ends without an exception.
 
     Args:
-        flag_location: directory of the flags; None for the configured one.
-        create_flag_location: create it when it is missing.
-        config: the settings; None for `get_config()`.
+        flag_location: directory of the flags; None: the configured one.
+        create_flag_location: create the directory when it is missing.
+        config: the settings; None: `get_config()`.
 
     Yields:
         The path of the flag; None when no schema version is configured.
 
     Raises:
-        MigrateLockExists: the flag is there; the block is not entered.
-        FlagLocationMissing: there is no such directory; the block is not entered.
+        MigrateLockExists: the flag exists already; the block is not entered.
+        FlagLocationMissing: the directory does not exist; the block is not entered.
         ConfigError: the directory or the version cannot be used; the block is not entered.
     """
     from migrate_graph.completion_flag import CompletionFlag

@@ -1,4 +1,4 @@
-"""Two functions of edwh-migrate about imports that tests of its programs take from it."""
+"""Two functions of edwh-migrate about imports, which tests of other programs use."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def temporary_import(name: str) -> None:
     """Import a module and forget it, so that the next import runs it again.
 
     Args:
-        name: of the module.
+        name: name of the module.
     """
     import_module(name)
     del sys.modules[name]

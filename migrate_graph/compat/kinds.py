@@ -1,4 +1,4 @@
-"""Types and constants that edwh-migrate's programs name in their annotations."""
+"""Types and constants of edwh-migrate, which programs use in their annotations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Making a database from nothing: `recover_database_from_backup` and `try_setup_db`."""
+"""Set up a new database: `recover_database_from_backup` and `try_setup_db`."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def recover_database_from_backup(
     """Restore the backup into a database that is proved empty: all of it or nothing.
 
     Args:
-        set_schema: search_path while it is restored; None for the configured one.
-        config: the settings; None for `get_config()`.
-        postgres_client: `psql`, as a path or a plumbum command; None for the one on PATH. It is asked only for a trusted backup
-            that holds commands of psql: all else goes to the server through the driver, also where psql is a command with arguments.
+        set_schema: search_path during the restore; None: the configured one.
+        config: the settings; None: `get_config()`.
+        postgres_client: `psql`, as a path or a plumbum command; None: the one on PATH. It is used only for a trusted backup that
+            contains commands of psql; everything else is sent to the server by the driver, also when this is a command with arguments.
 
     Raises:
-        BackupNotFound: there is none.
-        RestoreError: it was refused or failed; the database is as it was.
+        BackupNotFound: there is no backup.
+        RestoreError: the backup was refused, or the restore failed; the database is as it was.
     """
     from migrate_graph.cli.progress import PlainProgress
     from migrate_graph.database.backup.dump import find_dump
@@ -47,14 +47,14 @@ def recover_database_from_backup(
 
 @caught_as_before()
 def try_setup_db(config: Config | None = None, max_time: int = 600) -> Any:
-    """Connect to the database; one without the ledger table is restored from the backup, or started from scratch.
+    """Connect to the database. One without a ledger table is first restored from the backup; without a backup, the table is created.
 
     Args:
-        config: the settings; None for `get_config()`.
+        config: the settings; None: `get_config()`.
         max_time: seconds to wait for a database that does not answer.
 
     Raises:
-        DatabaseUnreachable: it did not answer.
+        DatabaseUnreachable: the database did not answer.
         RestoreError: the backup was refused; the database is as it was.
     """
     from migrate_graph.database import open_backend
@@ -62,7 +62,7 @@ def try_setup_db(config: Config | None = None, max_time: int = 600) -> Any:
 
     config = config or get_config()
     with open_backend(database_settings(config, connect_wait=max_time)):
-        pass  # it answers
+        pass  # the database answers
     try:
         return setup_db(config=config)
     except DatabaseNotYetInitialized as error:

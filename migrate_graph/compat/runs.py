@@ -1,4 +1,4 @@
-"""Running what is pending: `activate_migrations`, `console_hook`, and the table of what is installed."""
+"""Run migrations from a program: `activate_migrations`, `console_hook`, and the table of migrations with their states."""
 
 from __future__ import annotations
 
@@ -24,30 +24,30 @@ TEN_MINUTES = 600
 def activate_migrations(
     config: Config | None = None, max_time: int = TEN_MINUTES, failed_migrations: list[str] | None = None
 ) -> bool:
-    """Run what is pending of the default store, under the lock.
+    """Run the pending migrations of the default store, under the lock.
 
     Args:
-        config: the settings; None for `get_config()`.
+        config: the settings; None: `get_config()`.
         max_time: seconds to wait for a database that does not answer.
-        failed_migrations: takes the names of those that failed.
+        failed_migrations: a list that the names of failed migrations are appended to.
 
     Returns:
         Whether there are migrations and all of them are installed.
 
     Raises:
         InvalidConfigException: no database is configured.
-        MigrateGraphError: nothing could be run, or the cache could not be flushed; see the exception.
+        MigrateGraphError: nothing could be run, or the cache could not be flushed; the message says why.
     """
     from migrate_graph.cli.progress import PlainProgress
     from migrate_graph.core.events import Event, StepFinished
     from migrate_graph.core.rules import Doing
     from migrate_graph.workflow.apply import ApplyOptions, apply_project
 
-    config = copy.copy(config_with_database(config))  # the copy is changed below, the caller's is not
+    config = copy.copy(config_with_database(config))  # only the copy is changed below
     project = project_for(config)
     config.connect_wait = max_time
-    config.schema_version = None  # the flag is `console_hook`'s
-    config.ignore = (*config.ignore, "MG109")  # a program that has declared nothing is told so by what is returned
+    config.schema_version = None  # only `console_hook` sets the flag
+    config.ignore = (*config.ignore, "MG109")  # without migrations, this function returns False
     with PlainProgress(session_of(config).console) as progress:
 
         def observer(event: Event) -> None:
@@ -57,12 +57,12 @@ def activate_migrations(
 
         code = apply_project(project, ApplyOptions(doing=Doing.COMPATIBLE), observer)
     if code > ExitCode.SIGNAL:
-        signal.raise_signal(code - ExitCode.SIGNAL)  # the run is rolled back; the program's own answer to it comes now
+        signal.raise_signal(code - ExitCode.SIGNAL)  # the run is rolled back; now the program's own handler runs
     return code == ExitCode.OK and bool(project.registry.migrations)
 
 
 def project_for(config: Config) -> Any:
-    """Return what this process has declared or loaded, as a project."""
+    """Return the project of what this process has declared or loaded."""
     from migrate_graph.workflow.project import project_of
 
     root = Path.cwd()
@@ -96,11 +96,11 @@ def session_of(config: Config) -> Any:
 
 
 def console_hook(args: Sequence[str], config: Config | None = None) -> int:
-    """Run what `migrate` does with these arguments, and return what it would end with.
+    """Do what `migrate` does with these arguments; return its exit code.
 
     Args:
-        args: what follows the program's name.
-        config: the settings; None for `get_config()`.
+        args: the arguments after the program's name.
+        config: the settings; None: `get_config()`.
     """
     from migrate_graph.cli import run
 
@@ -112,7 +112,7 @@ def console_hook(args: Sequence[str], config: Config | None = None) -> int:
 
 
 def console_script() -> NoReturn:
-    """End the process as the script `migrate` does."""
+    """Run `migrate` with the arguments of this process, and end the process with its exit code."""
     sys.exit(console_hook(sys.argv[1:]))
 
 

@@ -1,4 +1,4 @@
-"""The settings of this process, which edwh-migrate's programs share."""
+"""The settings of this process, which all functions of edwh-migrate share: `Config` and `get_config`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from migrate_graph.errors import ConfigError
 
 
 class Config(Settings):
-    """The settings of one project; what `load` makes becomes the settings of this process."""
+    """The settings of one project; those that `load` returns become the settings of this process."""
 
     @classmethod
     def load(
@@ -25,17 +25,17 @@ class Config(Settings):
         *,
         environ: Mapping[str, str] | None = None,
         key: str = "tool.migrate",
-        **_others: Any,  # of edwh-migrate's: how strictly they are read
+        **_others: Any,  # arguments of edwh-migrate that have no effect here
     ) -> Self:
-        """Make a configuration of a mapping, or of a table of a TOML file, and let `get_config()` return it from now on.
+        """Make a configuration of a mapping, or of a table of a TOML file; from now on `get_config()` returns it.
 
         Args:
             data: the settings, or the path of a TOML file.
-            environ: what `update_from_env()` reads; None for the process's own.
-            key: the table of the file.
+            environ: the environment that `update_from_env()` reads; None: that of the process.
+            key: the table in the file.
 
         Raises:
-            ConfigError: naming every fault at once.
+            ConfigError: a setting is wrong; the message names every fault.
             FileNotFoundError: there is no such file.
         """
         if isinstance(data, str | Path):
@@ -47,13 +47,13 @@ class Config(Settings):
 
     @classmethod
     def from_env(cls, load_dotenv: bool = False, **_others: Any) -> Self:
-        """Make a configuration of the environment, and let `get_config()` return it from now on.
+        """Make a configuration of the environment; from now on `get_config()` returns it.
 
         Args:
             load_dotenv: read `.env` as well.
 
         Raises:
-            ConfigError: naming every fault at once.
+            ConfigError: a setting is wrong; the message names every fault.
         """
         config = cls.load({})
         config.update_from_env({**_dotenv(load_dotenv=load_dotenv), **os.environ})
@@ -86,14 +86,14 @@ def _is_nothing(name: str, value: object) -> bool:
 
 
 class ProcessConfig:
-    """The settings of this process, read once; what changes in the environment later is taken over."""
+    """The settings of this process. They are read once; variables that change in the environment later are added."""
 
     def __init__(self) -> None:
         self._config: Config | None = None
         self._seen: dict[str, str] = {}
 
     def adopt(self, config: Config) -> None:
-        """Use the settings that the program has made; the environment is added when they are next asked for."""
+        """Use settings that the program has made; the environment is added to them at the next `read`."""
         self._config, self._seen = config, {}
 
     def read(self) -> Config:
@@ -109,7 +109,7 @@ class ProcessConfig:
         return self._config
 
     def _add_environment(self, config: Settings) -> None:
-        """Add what is new in the environment: what the program itself has set later must stay."""
+        """Add only new or changed variables of the environment: settings that the program itself has changed must stay."""
         if not self._seen:  # made by the program: edwh-migrate let .env and the environment win over it
             config.remember(read_dotenv(Path.cwd(), os.environ), ())
             config.share_dotenv(os.environ)
@@ -129,17 +129,17 @@ _process = ProcessConfig()
 def get_config() -> Config:
     """Return the settings of this process: one object, whose attributes can be set.
 
-    It is what `Config.load` made last, or else what pyproject.toml, .env and the environment say. `.env` is read, and also
-    made part of the environment, as edwh-migrate does.
+    It is what `Config.load` returned last, or else what pyproject.toml, .env and the environment say. The variables of `.env` are
+    also added to the environment, as edwh-migrate does.
 
     Raises:
-        ConfigError: naming every fault at once.
+        ConfigError: a setting is wrong; the message names every fault.
     """
     return _process.read()
 
 
 def config_with_database(config: Settings | None) -> Settings:
-    """Return settings that were given, or else those of this process.
+    """Return the given settings, or those of this process.
 
     Raises:
         InvalidConfigException: they name no database.

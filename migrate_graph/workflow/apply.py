@@ -1,4 +1,4 @@
-"""Apply: restore or create, repair, plan and run inside the lock."""
+"""Apply: under the lock, restore a backup or create the ledger, repair views, plan, and run."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ class ApplyOptions(Struct, frozen=True, kw_only=True):
     """How `apply` behaves.
 
     Attributes:
-        selection: which part is meant; closed under requirements.
-        keep_going: after an exception, go on with what does not depend on it.
-        fail_fast: stop at the first falsy return too.
-        lock_wait: seconds to wait for another runner; None for the configured ones, 0 to try once.
+        selection: which migrations run; migrations that these require run, too.
+        keep_going: after an exception, go on with the migrations that do not depend on the failed one.
+        fail_fast: stop also when a migration returns something falsy.
+        lock_wait: seconds to wait while another run holds the lock; None: the configured ones; 0: try once.
         fake: record the planned migrations as installed without running them.
-        atomic: run all of them in one transaction; None for what is configured.
-        coalesce: consecutive steps that need the same views share a transaction; None for what is configured.
-        woven: managers whose views were in the way of statements in a rehearsal, by the migration's name.
-        jobs: how many may run at once; None for what is configured.
-        doing: what the graph is judged for.
-        sealed: run exactly this plan; None: what is pending.
-        strict: of a sealed plan, a statement that its rehearsal did not see fails the migration; else it is told.
+        atomic: run all of them in one transaction; None: as configured.
+        coalesce: consecutive steps that need the same views share a transaction; None: as configured.
+        woven: managers whose views blocked statements in a rehearsal, by the migration's name.
+        jobs: how many migrations may run at once; None: as configured.
+        doing: for which command the graph is judged.
+        sealed: run exactly this plan; None: run what is pending.
+        strict: a statement that the rehearsal of the sealed plan did not see fails the migration; otherwise it is only reported.
     """
 
     selection: Selection = field(default_factory=Selection)
@@ -64,15 +64,15 @@ class ApplyOptions(Struct, frozen=True, kw_only=True):
 
 
 def apply_project(project: Project, options: ApplyOptions, observer: Observer) -> int:
-    """Run what is pending, under the lock; return what the process ends with.
+    """Run what is pending, under the lock; return the exit code.
 
     Raises:
         InvalidGraph: the rules found errors; nothing ran.
-        UsageError: the plan cannot be one transaction, as it was asked to be; nothing ran.
-        LockTimeout: another runner was at work for too long; nothing ran.
+        UsageError: one transaction is asked for, but the plan cannot be one; nothing ran.
+        LockTimeout: another run held the lock for too long; nothing ran.
         DecisionNeeded: a migration was interrupted, or views could not be repaired.
-        PendingTaskFailed: the migrations are fine, the cache flush, a refresh or the flag is not.
-        StalePlan: something has moved since the plan that was given was sealed; nothing ran, and nothing was written.
+        PendingTaskFailed: the migrations succeeded; the cache flush, a refresh of views or the flag did not.
+        StalePlan: something has changed since the given plan was sealed; nothing ran, and nothing was written.
     """
     config = project.config
     options = _settled(options, config, observer)
@@ -111,7 +111,7 @@ def apply_project(project: Project, options: ApplyOptions, observer: Observer) -
 
 
 def _settled(options: ApplyOptions, config: Config, observer: Observer) -> ApplyOptions:
-    """Return the options with what is configured where nothing was said; what cannot be as configured is told.
+    """Return the options with the configured values where none were given; warn about a setting that has no effect.
 
     Raises:
         UsageError: an option would do nothing in one transaction.
@@ -139,13 +139,16 @@ def _judged(project: Project, options: ApplyOptions, reading: Reading) -> Assess
 def _judged_before_writing(
     project: Project, options: ApplyOptions, backend: Backend, history: History | None
 ) -> Assessment | None:
-    """Judge what would run before anything is written; None where a backup will tell the history first.
+    """Judge the plan before anything is written.
 
     Args:
         project: what is declared.
         options: how it is to run.
         backend: the database.
-        history: what it remembers; None where it has no ledger.
+        history: what it remembers; None: it has no ledger.
+
+    Returns:
+        The assessment; None when a backup must be restored first, which brings the history.
     """
     if history is None and configured_backup(project.config) is not None:
         return None
@@ -156,7 +159,7 @@ def _judged_before_writing(
 
 
 def _with_atomic(options: ApplyOptions, config: Config) -> ApplyOptions:
-    """Return the options with what is configured where nothing was said.
+    """Return the options with the configured value of `atomic` when none was given.
 
     Raises:
         UsageError: an option would do nothing in one transaction.
@@ -177,10 +180,10 @@ def _require_one_transaction(plan: Plan, options: ApplyOptions) -> None:
 
 
 def require_rehearsed(sealed: SealedPlan) -> None:
-    """Raise when it is not known what every migration of a plan sends.
+    """Raise when a sealed plan does not say what each of its migrations sends.
 
     Raises:
-        UsageError: with which.
+        UsageError: its message names these migrations.
     """
     unknown = [step.name for step in sealed.snapshot.steps if step.shapes is None]
     if unknown:
@@ -191,10 +194,10 @@ def require_rehearsed(sealed: SealedPlan) -> None:
 
 
 def _may_run_sealed(sealed: SealedPlan, found: Assessment | None, backend: Backend, observer: Observer) -> bool:
-    """Return whether something of a sealed plan is left to run.
+    """Return whether a step of a sealed plan is left to run.
 
     Raises:
-        StalePlan: something has moved since it was made; nothing was written.
+        StalePlan: something has changed since it was made; nothing was written.
     """
     from migrate_graph.workflow.sealing import judge, refuse_stale, resumes
 
@@ -214,21 +217,21 @@ def _may_run_sealed(sealed: SealedPlan, found: Assessment | None, backend: Backe
 
 
 def _require_same_steps(sealed: SealedPlan, plan: Plan, reading: Reading) -> None:
-    """Raise when the repair of views, which comes between, has changed what would run."""
+    """Raise when other steps would run now: the repair of views, after the plan was judged, may have changed that."""
     left = [name for name in sealed.snapshot.names if name not in reading.history.applied]
     if [step.migration.name for step in plan.steps] != left:
         raise StalePlan(f"{sealed.file} is stale: other steps would run now", hint="make a new plan; nothing was run")
 
 
 def _tell_warnings(found: Assessment, observer: Observer) -> None:
-    """Warn of what is wrong and stops nothing here, although `check` calls it an error."""
+    """Report findings that are errors for `check`, but only warnings for this command."""
     for finding in found.grave_findings:
         if finding.severity is Severity.WARNING and RULES[finding.code].severity is Severity.ERROR:
             observer(Warned(f"{finding.code} {finding.message} ({finding.source})", finding.hint))
 
 
 def flag_of(config: Config) -> CompletionFlag | None:
-    """Return the flag of the configured schema version, valid and writable; None where none is configured."""
+    """Return the flag of the configured schema version, after checking it; None when no version is configured."""
     if config.schema_version is None:
         return None
     from migrate_graph.completion_flag import CompletionFlag

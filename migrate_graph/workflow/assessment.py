@@ -1,4 +1,4 @@
-"""Assess a project once per command: text, JSON, picture, report and executor all read this one value."""
+"""Assess a project once per command: its text, JSON, picture, report and run all read this one value."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class Selection(Struct, frozen=True):
 
     Attributes:
         to: up to and including this migration.
-        select: selectors, their union.
-        exclude: selectors, taken away again.
-        names: these migrations, whatever they are called; None: all.
+        select: selectors; a migration is meant when one of them matches it.
+        exclude: selectors; a migration that one of them matches is not meant.
+        names: exact names; only these migrations are meant. None: all.
     """
 
     to: str | None = None
@@ -46,14 +46,14 @@ class Selection(Struct, frozen=True):
 
 
 class Judging(Struct, frozen=True):
-    """How the rules judge in one command, on top of the project's settings.
+    """How the rules judge in one command, in addition to the project's settings.
 
     Attributes:
         select: only these codes (`MG101`, `MG1,MG2`), and only findings about these nodes (`+billing_*`).
-        ignore: not these codes.
+        ignore: codes that are left out.
         strict: warnings count as errors.
-        doing: what it is judged for.
-        errors_only: nothing is looked for that stops nothing, until somebody asks for all findings.
+        doing: what the command does; the severity of some rules depends on it.
+        errors_only: at first only findings that can stop the command are looked for; the others when `findings` is read.
     """
 
     select: tuple[str, ...] = ()
@@ -78,15 +78,15 @@ class Judging(Struct, frozen=True):
 
 
 class Assessment(Struct, frozen=True, kw_only=True, eq=False, dict=True):
-    """What one command knows: what is declared and remembered, what is wrong, what would run, how everything stands.
+    """What one command knows: the declarations, the history, the findings, the plan, and the state of each migration and view.
 
     Attributes:
-        project: what is assessed.
-        reading: what the database remembers; nothing when none was asked.
+        project: the project that is assessed.
+        reading: what the database remembers; empty when no database was asked.
         plan: what would run; None when no database was asked.
-        base: the graph before a change, and what changed since; None without one.
+        base: the graph before a change, and what has changed since; None when nothing is compared.
         judging: how the rules judge.
-        footprints: what is known of migrations that were watched; None where nobody asks for that.
+        footprints: what is known of migrations that were watched; None when the command does not need it.
     """
 
     project: Project
@@ -98,30 +98,30 @@ class Assessment(Struct, frozen=True, kw_only=True, eq=False, dict=True):
 
     @property
     def graph(self) -> MigrationGraph:
-        """What is declared."""
+        """The graph of what is declared."""
         return self.project.graph
 
     @cached_property
     def states(self) -> States:
-        """What is known of each node."""
+        """The state of each migration and view."""
         return states_of(self.graph, self.reading.history if self.plan is not None else None, self.plan)
 
     @property
     def planned(self) -> Plan:
-        """The plan of a command that asked a database for it."""
+        """The plan; only for commands that have read a history."""
         assert self.plan is not None  # noqa: S101 - a fault of ours
         return self.plan
 
     @property
     def has_ways(self) -> bool:
-        """Whether views may come back in several ways, where the kind of the database is known."""
+        """Whether the configured database has several ways in which views come up again."""
         from migrate_graph.database import has_ways
 
         return self.project.config.has_database and has_ways(self.project.config.migrate_uri)
 
     @cached_property
     def findings(self) -> tuple[Finding, ...]:
-        """What the rules found, the worst first; those about the history only where one was read.
+        """The findings of the rules, the worst first; findings about the history only when one was read.
 
         Raises:
             UsageError: a code is unknown, or a selector means nothing.
@@ -129,10 +129,10 @@ class Assessment(Struct, frozen=True, kw_only=True, eq=False, dict=True):
         return self.findings_of(lambda _rule: True)
 
     def findings_of(self, only: Callable[[Rule], bool]) -> tuple[Finding, ...]:
-        """Return what some of the rules found, in the same way.
+        """Return the findings of some rules.
 
         Args:
-            only: which rules are asked.
+            only: returns whether a rule is asked.
 
         Raises:
             UsageError: a code is unknown, or a selector means nothing.
@@ -161,12 +161,12 @@ class Assessment(Struct, frozen=True, kw_only=True, eq=False, dict=True):
 
     @cached_property
     def grave_findings(self) -> tuple[Finding, ...]:
-        """Of the findings, all errors and what is a warning only for what is done; the bodies of history are not read for it."""
+        """The findings that can stop the command: errors, and those that are warnings only for `doing`. Applied bodies are not read."""
         return self._found(grave=True) if self.judging.errors_only else self.findings
 
     @cached_property
     def edited_views(self) -> dict[str, int]:
-        """The living views whose text changed since they were made, with the place of the step that brings the new one in; 0 when none does."""
+        """The existing views whose text was edited, each with the place of the step that creates the new text; 0: no step does."""
         return {
             node.name: known.brought_up[0] if known.brought_up else 0
             for node, known in self.states.items()
@@ -175,32 +175,32 @@ class Assessment(Struct, frozen=True, kw_only=True, eq=False, dict=True):
 
     @property
     def exit_code(self) -> int:
-        """What `check` ends with: 3 when there are errors, else 0."""
+        """Exit code of `check`: 3 when there are errors, else 0."""
         errors = any(finding.severity is Severity.ERROR for finding in self.findings)
         return ExitCode.INVALID_GRAPH if errors else ExitCode.OK
 
     @property
     def errors_of_graph(self) -> int:
-        """How many errors there are that forbid to use the graph."""
+        """Number of errors in the graph itself; with any, the graph cannot be used."""
         grave = (each for each in self.grave_findings if each.severity is Severity.ERROR)
         return sum(not RULES[each.code].needs_more for each in grave)
 
     @property
     def errors_of_rehearsal(self) -> int:
-        """How many errors there are in what a rehearsal saw."""
+        """Number of errors in what a rehearsal saw."""
         return sum(
             each.severity is Severity.ERROR and Needs.REHEARSAL in RULES[each.code].needs
             for each in self.grave_findings
         )
 
     def refuse_errors(self, *, doing: str) -> None:
-        """Raise when the graph must not be used.
+        """Raise when the graph has errors.
 
-        What the database remembers stops nothing: an orphan record must not stop a deployment (edwh-migrate runs on), and an
-        interrupted migration stops only what requires it.
+        Findings about the history do not count: an orphan record must not stop a deployment (edwh-migrate goes on, too), and an
+        interrupted migration stops only the migrations that require it.
 
         Args:
-            doing: what is refused, for the message (`plan`, `apply`).
+            doing: the command that is refused, for the message (`plan`, `apply`).
 
         Raises:
             InvalidGraph: the rules found errors in the graph.
@@ -213,10 +213,10 @@ class Assessment(Struct, frozen=True, kw_only=True, eq=False, dict=True):
             )
 
     def refuse_what_no_history_excuses(self, *, doing: str) -> None:
-        """Raise for what is wrong whatever the database remembers; it is told before anything is connected.
+        """Raise for errors that do not depend on the history; called before the database is connected.
 
         Args:
-            doing: as in `refuse_errors`.
+            doing: see `refuse_errors`.
 
         Raises:
             InvalidGraph: the rules found such errors in the graph.
@@ -226,11 +226,11 @@ class Assessment(Struct, frozen=True, kw_only=True, eq=False, dict=True):
             self.refuse_errors(doing=doing)
 
     def with_rehearsed(self, plan: Plan) -> Assessment:
-        """Return the same with a plan that was rehearsed: what was seen is judged with everything else."""
+        """Return the assessment with another plan, for example a rehearsed one: then the rules judge what was seen, too."""
         return replace(self, plan=plan)
 
     def drawn(self, include: Sequence[str], exclude: Sequence[str] = ()) -> frozenset[Node]:
-        """Return the nodes that selectors mean.
+        """Return the nodes that selectors match.
 
         Raises:
             UsageError: a selector means nothing.
@@ -250,12 +250,12 @@ def assess(
     """Assess a project.
 
     Args:
-        project: what is assessed; its graph may be invalid.
-        reading: what the database remembers; None when none is asked: then nothing is planned and nothing has a state.
-        selection: which part a plan is made of.
+        project: the project; its graph may be invalid.
+        reading: what the database remembers; None: no database is asked, so there is no plan and nothing has a state.
+        selection: which migrations a plan is made of.
         judging: how the rules judge.
-        base: the graph before a change; None leaves the rules that compare out.
-        footprints: what is known of migrations that were watched; None leaves the rules about that out.
+        base: the graph before a change; None: the rules that compare are left out.
+        footprints: what is known of migrations that were watched; None: the rules about that are left out.
 
     Raises:
         UsageError: a name or a selector means nothing.
@@ -286,7 +286,7 @@ def _plan(project: Project, reading: Reading, selection: Selection | None) -> Pl
 
 
 def _running(project: Project, reading: Reading) -> frozenset[str]:
-    """Return the migrations that somebody else runs now; empty when nobody does, or when it cannot be told."""
+    """Return the migrations that another run executes now; empty when there is none, or when they cannot be identified."""
     holder, names = reading.lock_holder, project.graph.migrations
     found = set()
     for told in filter(None, (holder.migration, *holder.beside)) if holder else ():
@@ -296,7 +296,7 @@ def _running(project: Project, reading: Reading) -> frozenset[str]:
 
 
 def _chosen(project: Project, standing: States, selection: Selection) -> frozenset[str]:
-    """Return the names of the migrations that are meant."""
+    """Return the names of the selected migrations."""
     chosen = frozenset(project.graph.migrations)
     if selection.names is not None:
         chosen &= selection.names

@@ -1,4 +1,4 @@
-"""Judge: the findings as a report, and the page of a rule."""
+"""Check: the findings as a report, and the page of a rule."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from migrate_graph.workflow.project import Project
 
 
 def report_of(found: Assessment, findings: tuple[Finding, ...] | None = None) -> Report:
-    """Return findings with everything that a format needs to know besides.
+    """Return a report: findings, and everything else that a report format needs.
 
     Args:
-        found: what is judged.
-        findings: which; None for all.
+        found: the assessment.
+        findings: the findings of the report; None: all.
     """
     project = found.project
     registry = project.registry
@@ -35,7 +35,7 @@ def report_of(found: Assessment, findings: tuple[Finding, ...] | None = None) ->
 
 
 def _prefix(project: Project) -> str:
-    """Return the way from the top of the repository to the directory that paths are relative to."""
+    """Return the path from the top of the repository to the directory that shown paths are relative to."""
     for directory in (project.root, *project.root.parents):
         if (directory / ".git").exists():
             way = project.root.relative_to(directory).as_posix()

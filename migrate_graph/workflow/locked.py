@@ -1,4 +1,4 @@
-"""Connect for writing and hold the lock: what every use case that changes a database starts with."""
+"""Connect for writing and take the lock: every use case that changes a database starts with this."""
 
 from __future__ import annotations
 
@@ -20,7 +20,13 @@ if TYPE_CHECKING:
 def locked(
     config: Config, observer: Observer, *, wait: float | None = None
 ) -> Iterator[tuple[Backend, Lock, Interruption]]:
-    """Connect for writing and hold the lock, stopping in order when a signal arrives."""
+    """Connect for writing and hold the lock inside the block; a signal stops the block in an orderly way.
+
+    Args:
+        config: the settings.
+        observer: called while the database or the lock is waited for.
+        wait: seconds to wait for the lock; None: the configured ones.
+    """
     require_database(config)
     interruption = Interruption()
     patience = config.lock_timeout_wait if wait is None else wait

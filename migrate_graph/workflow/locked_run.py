@@ -1,4 +1,4 @@
-"""One run inside the lock, from the plan to what comes after: views that a failure left down, the cache, the flag."""
+"""One run inside the lock, from its plan to the work after it: views that a failure left down, the cache, the flag."""
 
 from __future__ import annotations
 
@@ -28,11 +28,19 @@ if TYPE_CHECKING:
     from migrate_graph.workflow.sealing import SealedPlan
 
 _FLUSH = "flush"
-"""What the journal calls a cache flush that is still to be done."""
+"""The name in the journal of a cache flush that is still to be done."""
 
 
 class LockedRun:
-    """One run inside the lock, from the plan to what comes after."""
+    """One run inside the lock, from its plan to the work after it.
+
+    Args:
+        project: what is declared.
+        backend: the database; the lock is held.
+        plan: what runs.
+        reading: what the database remembers.
+        observer: called with every event of the run.
+    """
 
     def __init__(self, project: Project, backend: Backend, plan: Plan, reading: Reading, observer: Observer) -> None:
         self._project = project
@@ -47,13 +55,17 @@ class LockedRun:
         self._segments: tuple[Segment, ...] = ()
 
     def remember_flush(self, *, changed: bool) -> None:
-        """Write down, before anything is durable, that the cache must be flushed: a run that dies cannot do it later."""
+        """Record, before anything is committed, that the cache must be flushed: if this process dies, the next run does it.
+
+        Args:
+            changed: the database was changed already: a backup was restored.
+        """
         if self._config.redis_host and not self._flush_is_pending and (changed or self._plan.steps):
             self._backend.add_task(_FLUSH, run=self._run)
         self._flush_is_pending = self._flush_is_pending or changed
 
     def execute(self, options: ApplyOptions, lock: Lock, interruption: Interruption) -> RunFinished:
-        """Walk the plan."""
+        """Run the plan."""
         team = self._team(options.jobs or 1)
         if team is None and not self._plan.steps and not self._plan.blocked:
             return self._walk_nothing(interruption, atomic=bool(options.atomic))
@@ -87,11 +99,11 @@ class LockedRun:
         )
         with user_imports(
             self._project.imports, self._project.registry
-        ):  # bodies may import what lies beside their file
+        ):  # bodies may import modules from their directory
             return executor.run(self._plan, self._project.graph, self._reading.history)
 
     def _walk_nothing(self, interruption: Interruption, *, atomic: bool) -> RunFinished:
-        """Report a run with nothing to do like any other; what walks is not imported for it, which would be a third of its time."""
+        """Report a run with nothing to do like any other run. The executor is not imported: that would take a third of the time."""
         started = time.monotonic()
         self._observer(RunStarted(self._run, self._plan, atomic=atomic))
         checkpoints.reached(Checkpoint.RUN_STARTED)
@@ -101,7 +113,7 @@ class LockedRun:
         return finished
 
     def _team(self, jobs: int) -> Team | None:
-        """Return who runs steps side by side; None where they run one after another, which is told where it was not asked for."""
+        """Return what is needed to run steps side by side; None when they run one after another. A warning says why `--jobs` has no effect."""
         if jobs == 1:
             return None
         from migrate_graph.workflow.side_by_side import order_for, why_no_team
@@ -116,16 +128,16 @@ class LockedRun:
         from migrate_graph.executor.team import Team
 
         settings = database_settings(self._config)
-        server = ForkServer(settings)  # now: it imports while this process goes on
+        server = ForkServer(settings)  # started now, so that it imports while this process goes on
         project = self._project
-        assert project.imports is not None  # noqa: S101 - what a process declares itself runs in a row
+        assert project.imports is not None  # noqa: S101 - `why_no_team` refuses migrations that this process has declared itself
         return Team(
             seats, order, settings, server,
             path=project.path, root=project.root, arguments=project.imports.arguments, directory=project.imports.started_in,
         )  # fmt: skip
 
     def _seats(self, jobs: int) -> int:
-        """Return for how many there is room, and report where that is fewer: a worker would wait for a connection that nobody gives back."""
+        """Return how many workers the server has connections for, and warn when that is fewer than wanted: one more would wait for ever."""
         room = self._backend.room_for(jobs)
         if room.why:
             how = f"up to {room.number} at once" if room.number > 1 else "one after another"
@@ -166,7 +178,7 @@ class LockedRun:
         return finished
 
     def conclude(self, finished: RunFinished, flag: CompletionFlag | None, interruption: Interruption) -> int:
-        """Bring back views that a failure left down, flush the cache, set the flag; return the exit code."""
+        """Do what follows a run: bring up views that a failure left down, flush the cache, set the flag; return the exit code."""
         if finished.signal:
             return ExitCode.SIGNAL + finished.signal
         if finished.succeeded:
@@ -192,7 +204,7 @@ class LockedRun:
         return ExitCode.OK
 
     def _require_records(self, finished: RunFinished) -> None:
-        """Raise when records are gone that were there: a body has taken them, and the next run would run their migrations again."""
+        """Raise when records have disappeared during the run: the next run would run their migrations again."""
         if not finished.changed:
             return
         undone = {each.name for each in finished.of(Outcome.REVERTED)}
@@ -203,7 +215,7 @@ class LockedRun:
             raise _records_gone(gone, reverts=finished.reverts)
 
     def _require_filled(self, finished: RunFinished, interruption: Interruption) -> None:
-        """Raise when a materialized view waits for its rows still: why has been told."""
+        """Raise when a materialized view is still without its rows; a warning has said why."""
         may_be = bool(self._reading.history.views_unfilled) or any(each.unfilled for each in finished.results)
         left = self._backend.unfilled_views() if may_be else ()
         if left and self._may_be_mended(finished):
@@ -224,18 +236,18 @@ class LockedRun:
             )
 
     def _may_be_mended(self, finished: RunFinished) -> bool:
-        """Return whether a migration has come after the last attempt to fill what waits for its rows: that may have mended it."""
+        """Return whether a migration ran after the last attempt to fill the views without rows: it may have removed the obstacle."""
         if not finished.changed or (finished.atomic and finished.succeeded):
             return False
         durable = [each for each in finished.results if each.outcome.succeeded or each.commits != 0]
         tried = [each.name for each in durable if each.unfilled]
-        if self._is_side_by_side:  # who came last is not known, and each has tried its own
+        if self._is_side_by_side:  # it is not known which came last; each worker has filled only its own views
             return len(durable) > 1 or not tried
         together = next((each.names for each in self._segments if tried and tried[-1] in each.names), tried)
         return not tried or durable[-1].name != together[-1]
 
     def _remember_facts(self, *, changed: bool) -> None:
-        """Keep what the database is made of, so that what somebody changes by hand later is seen; nothing to do: only if it is not kept."""
+        """Store the schema of the database, so that later changes by hand are seen. Without a change: only when it is not stored yet."""
         before = self._reading.history
         if before.facts_at and before.has_lost_facts:
             self._observer(
@@ -249,7 +261,7 @@ class LockedRun:
             remember(self._backend, self._observer, run=self._run, quietly=not changed)
 
     def _flush(self, interruption: Interruption, *, changed: bool) -> PendingTaskFailed | None:
-        """Flush the cache if anything durable was done, now or by a run that could not; return the failure."""
+        """Flush the cache when this run has changed something, or when an earlier run could not flush it; return the failure, or None."""
         if not self._config.redis_host:
             return None
         if changed or self._flush_is_pending:
@@ -283,6 +295,6 @@ def _records_gone(names: list[str], *, reverts: bool) -> MigrateGraphError:
 
 
 def _shapes(sealed: SealedPlan | None) -> dict[str, tuple[str, ...]]:
-    """Return what the migrations of a sealed plan were seen to send, by name."""
+    """Return the statements that the migrations of a sealed plan sent in its rehearsal, by the migration's name."""
     steps = sealed.snapshot.steps if sealed is not None else ()
     return {step.name: step.shapes for step in steps if step.shapes is not None}

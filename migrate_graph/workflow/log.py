@@ -37,11 +37,11 @@ def run_of(attempts: Sequence[Attempt], wanted: str | None) -> tuple[Attempt, ..
     """Return the attempts of one run, oldest first.
 
     Args:
-        attempts: to choose from, oldest first; what was written by hand belongs to no run.
-        wanted: the run's id, or how it begins; None for the newest.
+        attempts: the attempts to choose from, oldest first; records that were written by hand belong to no run.
+        wanted: the run's id, or its beginning; None: the newest run.
 
     Raises:
-        UsageError: there is no such run, or several begin so.
+        UsageError: there is no such run, or several ids begin with this.
     """
     ran = [attempt for attempt in attempts if attempt.was_run]
     runs = list(dict.fromkeys(attempt.run for attempt in ran))
@@ -53,7 +53,7 @@ def run_of(attempts: Sequence[Attempt], wanted: str | None) -> tuple[Attempt, ..
 
 
 def changes_of(found: Assessment, run: Sequence[Attempt]) -> dict[str, ViewChanges]:
-    """Return what each migration of a run did to views, by the graph as it is now: the journal does not remember views."""
+    """Return what each migration of a run did to views, computed from the graph as it is now: the journal does not store views."""
     graph, order = found.graph, found.graph.order(found.project.ordering)
     tried = dict.fromkeys(attempt.name for attempt in run if attempt.state is AttemptState.APPLIED)
     earlier = [name for name in order if name in found.reading.history.applied and name not in tried]

@@ -1,4 +1,4 @@
-"""Write what is known about migrations without running them: mark, and resolve what was interrupted."""
+"""Write records of migrations without running them (mark), and decide about interrupted migrations (resolve)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _UNDECIDED = frozenset({AttemptState.RUNNING, AttemptState.FAILED, AttemptState.
 def mark(
     project: Project, names: tuple[str, ...], *, installed: bool, reason: str, observer: Observer
 ) -> tuple[str, ...]:
-    """Write the record of migrations without running them; the journal keeps who and why.
+    """Write the records of migrations without running them; the journal stores who did it and why.
 
     An orphan may be marked pending, so that its record no longer counts as applied.
 
@@ -32,7 +32,7 @@ def mark(
             if name not in known:
                 raise unknown_name(project, name)
         codes = {name: each.facts.fingerprint for name, each in project.graph.migrations.items()}
-        with backend.together():  # a ledger without the record would say that nothing is there
+        with backend.together():  # one transaction: a new ledger without the record would say that nothing is installed
             backend.prepare()
             backend.preflight(names)
             backend.mark(names, installed=installed, reason=reason, run=str(uuid.uuid4()), fingerprints=codes)
@@ -40,18 +40,18 @@ def mark(
 
 
 def resolve(project: Project, name: str, *, way: str, reason: str, observer: Observer) -> None:
-    """Decide about an interrupted migration: it counts as applied, or it is tried again; of a revert: applied still, or reverted.
+    """Decide about an interrupted migration: it counts as applied, or it runs again. Of a revert: it is still applied, or it is reverted.
 
     Args:
-        project: whose.
-        name: of the migration.
-        way: one of `ways_out`.
+        project: the project that declares the migration.
+        name: name of the migration.
+        way: the decision; one of `ways_out`.
         reason: who decided, and why.
-        observer: told what is waited for.
+        observer: called while the database or the lock is waited for.
 
     Raises:
-        UsageError: the migration is not waiting for a decision, or not for this one.
-        DecisionNeeded: somebody else decided, or ran it, meanwhile.
+        UsageError: the migration does not wait for a decision, or not for this one.
+        DecisionNeeded: somebody else has decided about it, or run it, in the meantime.
     """
     with locked(project.config, observer) as (backend, _, _):
         history = backend.read_history()
@@ -73,7 +73,7 @@ def resolve(project: Project, name: str, *, way: str, reason: str, observer: Obs
         backend.prepare()
         applied, declared = way == "--applied", project.graph.migrations.get(name)
         code = declared.facts.fingerprint if declared else ""
-        if attempt.reverts:  # the code that it was applied with is what it was
+        if attempt.reverts:  # what is installed was made by the code that it was applied with
             code = next(
                 (each.fingerprint for each in reversed(history.attempts) if each.name == name and not each.reverts), ""
             )

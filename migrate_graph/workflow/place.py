@@ -11,6 +11,6 @@ class Place(StrEnum):
     CLONE = "clone"
     """In an empty copy of the schema, which is dropped afterwards."""
     SCRATCH = "scratch"
-    """In a database made for it: what is applied is replayed there, then everything is really committed."""
+    """In a new database: the applied migrations run there first, then the pending ones, with real commits."""
     HERE = "here"
     """In the database itself, in one transaction that is rolled back."""

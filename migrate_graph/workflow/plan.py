@@ -1,4 +1,4 @@
-"""Plan, and draw: what would run, and the picture of it; nothing is ever written to a database."""
+"""Plan and draw: the exit code of `plan`, and the pictures; nothing is ever written to a database."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ _UNKNOWN: Mapping[str, float] = MappingProxyType({})
 
 
 def exit_code_of(found: Assessment, *, asks: bool = False, atomic: bool = False) -> int:
-    """Return what `plan` ends with.
+    """Return the exit code of `plan`.
 
     Args:
         found: what would run.
-        asks: `--check` was given: anything that is pending has a code of its own.
-        atomic: it is to be one transaction.
+        asks: `--check` was given: the exit code says whether anything is pending.
+        atomic: the plan is to be one transaction.
     """
     if found.reading.lived_before:
-        return ExitCode.RESTORE  # as `apply` will
+        return ExitCode.RESTORE  # `apply` would end with this, too
     plan = found.planned
     if atomic and obstacles(plan):
         return ExitCode.USAGE
@@ -56,16 +56,16 @@ def picture_of(
     """Compose the picture of what was assessed; `render.render` writes it in a format.
 
     Args:
-        found: what is drawn; its graph may be invalid.
+        found: the assessment that is drawn; its graph may be invalid.
         question: `plan` (what will change), `graph` (how it is built), `check` (what is wrong), `change` (what is different) or
             `run` (what a run did).
         options: what is shown and what is hidden.
         run: the attempts of the run that is drawn.
-        took: seconds that steps took before, where that is known.
-        seen: edges that are not declared, and that a database saw a reason for.
+        took: seconds that steps took earlier, by the migration's name.
+        seen: edges that are not declared, but that the database has shown to be needed.
 
     Raises:
-        UsageError: the focus names nothing that exists, or the link template is no URL that may be drawn.
+        UsageError: the focus names nothing that exists, or the link template is not a URL that is allowed.
     """
     from migrate_graph.render.compose.change import picture_of_change
     from migrate_graph.render.compose.graph import build_picture
@@ -91,10 +91,10 @@ def picture_of(
 
 
 def picture_format(file: Path, name: str | None) -> str:
-    """Return which format a picture will have, when it is certain that it can be written: before any work is done.
+    """Return the format of a picture after checking that its file can be written; called before any work is done.
 
     Raises:
-        UsageError: the format is unknown, or the directory does not take a file.
+        UsageError: the format is unknown, or the file cannot be written in its directory.
     """
     from migrate_graph import render
 
@@ -114,7 +114,7 @@ def write_file(file: Path, content: bytes) -> None:
     """Write a file whole or not at all: a reader never sees half of it.
 
     Raises:
-        UsageError: it cannot be written.
+        UsageError: the file cannot be written.
     """
     try:
         write_whole(file, content)

@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from migrate_graph.executor.attempt import WeavingOptions
 
 NO_DATABASE = "no database is configured (set MIGRATE_URI)"
-"""Why nothing is known of a database, where that need not be mended."""
+"""Why nothing was read of a database, when that is not an error."""
 
 READING_WAIT = 10.0
-"""Seconds that a reading command waits for a database that does not answer; `apply` waits `connect_wait`."""
+"""Seconds that a command that only reads waits for a database that does not answer; `apply` waits for `connect_wait` seconds."""
 
 
 class Project(Struct, frozen=True, eq=False):
@@ -44,13 +44,13 @@ class Project(Struct, frozen=True, eq=False):
     Attributes:
         config: the settings.
         registry: what the files declare.
-        graph: the same, resolved.
-        path: of the migrations file, or of the directory of numbered files.
+        graph: the graph of these declarations.
+        path: path of the migrations file, or of the directory of numbered files.
         root: the directory that shown paths are relative to.
-        name: to show: the name of the directory that holds the migrations file.
-        ordering: how ties are broken.
-        one_of_many: the migrations file was named, and is not the configured one: others may lie beside it.
-        imports: lets bodies import what lies beside their file; None for declarations of the process.
+        name: the name that is shown: that of the directory that holds the migrations file.
+        ordering: which migration comes first where the graph permits several.
+        one_of_many: the migrations file was named by the user and is not the configured one, so there may be others beside it.
+        imports: lets bodies import modules from the directory of their file; None when this process has declared the migrations itself.
     """
 
     config: Config
@@ -64,9 +64,9 @@ class Project(Struct, frozen=True, eq=False):
     imports: ProjectImports | None = None
 
     def declaring(self, registry: Registry) -> Project:
-        """Return the same project where this is declared, with what its settings and its footprint file say of that.
+        """Return the project with these declarations, completed by its settings and its footprint file, and with their graph.
 
-        Nothing else makes the graph of a project: two that were made in different ways would not be one and the same.
+        The graph of a project is made only here: otherwise two commands could see different graphs.
         """
         registry = replace(registry, windows=self.config.weave == "windows")
         if any(view.uses_from is UsesFrom.GUESSED for view in registry.views):
@@ -83,16 +83,16 @@ class Project(Struct, frozen=True, eq=False):
 
 
 class Reading(Struct, frozen=True):
-    """What was read of the database, or why nothing was.
+    """What was read of the database, or why nothing was read.
 
     Attributes:
-        history: what it remembers; empty when nothing was read.
-        database: its label, redacted; empty without one.
-        note: why the history is empty although one may have expected more; empty when it was read.
-        lock_holder: who is at work on it just now.
-        lived_before: it holds relations and no ledger, so that `apply` refuses it.
-        presences: what has become of the relations of each view manager, where that is known.
-        drift: what somebody changed by hand since the last run; None where nobody has looked.
+        history: the history that the database remembers; empty when nothing was read.
+        database: label of the database, redacted; empty without a database.
+        note: why the history is empty; empty when it was read.
+        lock_holder: who holds the lock now.
+        lived_before: the database has relations but no ledger, so `apply` refuses it.
+        presences: by the name of its manager, which relations of a view exist, are missing or were altered; empty when not asked for.
+        drift: what somebody changed by hand since the last run; None when that was not looked for.
     """
 
     history: History = field(default_factory=History)
@@ -105,12 +105,12 @@ class Reading(Struct, frozen=True):
 
     @property
     def was_read(self) -> bool:
-        """Whether a database was read: the empty history of one that nothing was applied to counts, none at all does not."""
+        """Whether a database was read; its history may be empty."""
         return bool(self.database) or not self.note
 
 
 def open_project(config: Config, path: Path | None = None, *, root: Path | None = None) -> Project:
-    """Load the migrations and build their graph; nothing is judged and no database is asked.
+    """Load the migrations and build their graph; no rule is checked and no database is asked.
 
     Args:
         config: the settings.
@@ -138,17 +138,17 @@ def project_of(
     one_of_many: bool = False,
     imports: ProjectImports | None = None,
 ) -> Project:
-    """Return what a command works on.
+    """Return the project of these declarations.
 
     Args:
         config: the settings.
         registry: what is declared.
-        path: see `Project`; where a process declares something itself, the directory that it works in.
+        path: see `Project`; when this process has declared the migrations itself, its working directory.
         root: see `Project`.
         one_of_many: see `Project`.
         imports: see `Project`.
     """
-    folder = path if imports is None else path.resolve().parent  # of what a process declares there is no file
+    folder = path if imports is None else path.resolve().parent  # without `imports`, `path` is a directory
     empty = Project(
         config=config,
         registry=Registry(),
@@ -164,13 +164,18 @@ def project_of(
 
 
 def is_same(file: Path, other: Path) -> bool:
-    """Return whether a file is another one, or the `migrations.py` in a directory."""
+    """Return whether two paths are the same file.
+
+    Args:
+        file: a file.
+        other: a file, or a directory; the latter stands for the `migrations.py` in it.
+    """
     other = other / "migrations.py" if other.is_dir() else other
     return file.resolve() == other.resolve()
 
 
 def loads_file(project: Project, file: Path) -> bool:
-    """Return whether a file is one that a project loads, or a new one in its directory of numbered files."""
+    """Return whether a project loads a file, or would load it: a new file in its directory of numbered files."""
     known = {(project.root / each.source.path).resolve() for each in project.graph.migrations.values()}
     inside = project.path.is_dir() and file.resolve().parent == project.path.resolve()
     return inside or file.resolve() in {project.path.resolve(), *known}
@@ -179,10 +184,10 @@ def loads_file(project: Project, file: Path) -> bool:
 def rule_settings(
     project: Project, *, select: Sequence[str] = (), ignore: Sequence[str] = (), strict: bool = False
 ) -> RuleSettings:
-    """Return the settings of the rules: the configured ones, and those of one command on top.
+    """Return the settings of the rules: the configured ones, changed by those of one command.
 
-    Files that stand side by side, each run by naming it, do not import each other: there a forgotten import is only a
-    warning (edwh-migrate ran such files).
+    Several migrations files in one directory that are each run by naming them do not import each other. For such a file a forgotten
+    import (MG104) is only a warning: edwh-migrate ran such files.
     """
     config = project.config
     return RuleSettings(
@@ -196,7 +201,7 @@ def rule_settings(
 
 
 def database_settings(config: Config, *, connect_wait: float | None = None) -> Settings:
-    """Return what the database room needs to know of the settings."""
+    """Return the settings that the `database` package needs."""
     from migrate_graph.database import Settings
 
     return Settings(
@@ -214,10 +219,10 @@ def database_settings(config: Config, *, connect_wait: float | None = None) -> S
 
 
 def require_database(config: Config) -> None:
-    """Raise where no database is configured.
+    """Raise when no database is configured.
 
     Raises:
-        ConfigError: with what to type.
+        ConfigError: no database is configured; the hint says how to set one.
     """
     if not config.has_database:
         from migrate_graph.config.settings import no_database
@@ -226,7 +231,7 @@ def require_database(config: Config) -> None:
 
 
 def weaving_options(config: Config) -> WeavingOptions:
-    """Return whether views step aside for statements that they are in the way of."""
+    """Return the settings that say whether views step aside for statements that they block."""
     from migrate_graph.executor.attempt import WeavingOptions
 
     return WeavingOptions(wanted=config.weave != "off", keeps_unmanaged=config.unmanaged == "keep")
@@ -246,13 +251,13 @@ def read_history(
     Args:
         config: the settings.
         offline: do not ask the database, even when one is configured.
-        observer: told while the database is waited for.
-        closely: also ask, whatever the history, who holds the lock, and what has become of these views.
-        drift: also look what somebody changed by hand since the last run.
-        graph: what is declared: then it is known which of its views the database has, where a plan depends on that.
+        observer: called while the command waits for the database.
+        closely: views by name; it is also read which of their relations exist, are missing or were altered.
+        drift: also look for what somebody changed by hand since the last run.
+        graph: what is declared; with it, the history also says which declared views exist, where a plan depends on that.
 
     Raises:
-        DatabaseUnreachable: it is configured and does not answer.
+        DatabaseUnreachable: the configured database does not answer.
     """
     if offline:
         return Reading(note="offline: the database was not asked")
@@ -267,7 +272,7 @@ def read_history(
         history = backend.read_history()
         holder = backend.lock_holder()
         if history.is_unfinished and holder is None:
-            history = backend.read_history()  # what was at work on it may have ended between the two
+            history = backend.read_history()  # a run may have ended between the reading of the history and of the lock
         return Reading(
             history=with_views_there(history, graph, backend) if graph is not None else history,
             database=backend.label,
@@ -278,7 +283,7 @@ def read_history(
 
 
 def with_views_there(history: History, graph: MigrationGraph, backend: Backend) -> History:
-    """Return a history that knows which declared views the database has, where views come up by themselves when they are missing."""
+    """Return the history completed with the declared views that exist in the database (only when views follow their windows)."""
     if not graph.registry.windows:
         return history
     doubtful = overdue_views(graph, history)
@@ -287,7 +292,7 @@ def with_views_there(history: History, graph: MigrationGraph, backend: Backend) 
     there = (
         name
         for name, each in found.items()
-        # What is there may be the view that it is to replace.
+        # A relation of this name may belong to the view that this one replaces.
         if len(each.missing) < len(each.relations) and history.view_texts.keys().isdisjoint(predecessors(name))
     )
     return replace(history, views_there=frozenset(history.view_texts).union(there))
@@ -300,7 +305,7 @@ def _drift(backend: Backend, config: Config, history: History) -> Drift:
 
 
 def _without_ledger(backend: Backend, config: Config) -> Reading:
-    """Return what a database without a ledger says: new, or alive and refused until its ledger is begun."""
+    """Return the reading of a database without a ledger: it is new, or it has relations and is refused until its ledger is begun."""
     relations = backend.user_relations()
     if not relations:
         return Reading(database=backend.label, note="nothing was ever applied to it")
@@ -311,10 +316,10 @@ def _without_ledger(backend: Backend, config: Config) -> Reading:
 
 
 def require_name(project: Project, name: str) -> str:
-    """Return the name of a declared migration or view, or say which ones are meant.
+    """Return a name when a migration or view of this name is declared.
 
     Raises:
-        UsageError: nothing is called so.
+        UsageError: nothing has this name; the hint shows similar names.
     """
     if name in project.graph.migrations or name in project.graph.views:
         return name
@@ -322,7 +327,7 @@ def require_name(project: Project, name: str) -> str:
 
 
 def unknown_name(project: Project, name: str) -> UsageError:
-    """Return the error for a name that nothing has, with the nearest names."""
+    """Return the error for a name that nothing has; its hint shows similar names."""
     names = [*project.graph.migrations, *project.graph.views]
     near = similar(name, names, most=3, cutoff=0.5) or [known for known in names if name in known][:3]
     hint = did_you_mean(map(repr, near), "migrate status lists all names")

@@ -1,4 +1,4 @@
-"""Rehearse: run the pending migrations where it cannot hurt, and ask the database what each of them did."""
+"""Rehearse: run the pending migrations where they cannot do harm, and ask the database what each of them did."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from migrate_graph.workflow.project import Project
 
 _NEW_ENUM_VALUE = "55P04"
-"""SQLSTATE of a new value of an enum that is used before the transaction that adds it is committed."""
+"""SQLSTATE: a new value of an enum is used before the transaction that adds it is committed."""
 
 
 class RehearseOptions(Struct, frozen=True, kw_only=True):
@@ -41,9 +41,9 @@ class RehearseOptions(Struct, frozen=True, kw_only=True):
 
     Attributes:
         on: where it happens.
-        data: rows of each touched table that are copied into a clone.
-        values: statements are told with their values; False: `?` stands for each literal.
-        allow_outside: acts outside of the database are not refused.
+        data: how many rows of each touched table are copied into a clone.
+        values: statements are shown with their values; False: `?` stands for each literal.
+        allow_outside: acts outside of the database (files, network, …) are not refused.
         reverts: the steps of the plan are undone.
     """
 
@@ -55,14 +55,14 @@ class RehearseOptions(Struct, frozen=True, kw_only=True):
 
 
 class Rehearsal(Struct, frozen=True, kw_only=True):
-    """What was seen.
+    """The result of a rehearsal.
 
     Attributes:
         on: where it happened.
-        plan: what would run; each step that was rehearsed carries its footprint.
-        results: how each step ended, and what is blocked.
-        cut: why it ended before its end; empty when it did not.
-        remarks: what is not as it will be, or was not undone: sequences advanced, `now()` stood still.
+        plan: what would run; each step that was rehearsed has its footprint.
+        results: how each step ended, and which migrations are blocked.
+        cut: why the rehearsal ended too early; empty when it did not.
+        remarks: what will be different in a real run, or was not undone: sequences advanced, `now()` did not change.
     """
 
     on: Place
@@ -73,21 +73,21 @@ class Rehearsal(Struct, frozen=True, kw_only=True):
 
     @property
     def footprints(self) -> Mapping[str, Footprint]:
-        """What each migration did that was rehearsed, by its name, in the order of the run."""
+        """What each rehearsed migration did, by its name, in the order of the run."""
         return self.plan.footprints
 
     @property
     def unrefreshed(self) -> tuple[str, ...]:
-        """Why deferred views are without their rows when all is applied; each is tried again after every later migration."""
+        """Why deferred views are still without their rows after the last migration; each was tried again after every migration."""
         ran = [result for result in self.results if result.outcome.succeeded]
         return ran[-1].unrefreshed if ran else ()
 
     @property
     def exit_code(self) -> int:
-        """What a command that only rehearses ends with: 1 when a migration failed, or the rehearsal ended before its end.
+        """Exit code of a command that only rehearses: 1 when a migration failed, or the rehearsal ended too early.
 
-        It is 3 when every failure is a view in the way, which is mended by a manager; 7 when all would be applied, and a deferred view
-        could not be refreshed. What was blocked before is told by the plan.
+        It is 3 when every failure is a view that blocks a statement, which a manager solves; 7 when all migrations succeeded but a
+        deferred view could not be refreshed. Migrations that the plan shows as blocked do not count.
         """
         tried = [result for result in self.results if result.name in self.plan.places]
         failed = [result for result in tried if not result.outcome.succeeded]
@@ -105,19 +105,19 @@ class Rehearsal(Struct, frozen=True, kw_only=True):
 def rehearse(
     project: Project, found: Assessment, options: RehearseOptions, observer: Observer = ignore_events
 ) -> Rehearsal:
-    """Run what is pending where it cannot hurt.
+    """Run what is pending where it cannot do harm.
 
     Args:
-        project: what is declared; its database is the one that the migrations are meant for.
+        project: what is declared, with the database that the migrations are meant for.
         found: what that database remembers, and what would run.
-        options: where, and how.
-        observer: told what happens, as in a run.
+        options: where and how it happens.
+        observer: called with every event, as in a run.
 
     Raises:
-        DatabaseError: there is no place for it; with what to do.
-        ConfigError: it is to happen in the database itself, and nothing limits how long a lock is waited for.
-        LockTimeout: another run is at work.
-        Stopped: a signal arrived; nothing stays.
+        DatabaseError: no database can be made for it; the hint says what to do.
+        ConfigError: it is to happen in the database itself, and no `lock_timeout` is set.
+        LockTimeout: another run holds the lock.
+        Stopped: a signal arrived; nothing of the rehearsal is kept.
     """
     rehearsals = {Place.CLONE: _on_clone, Place.SCRATCH: _on_scratch, Place.HERE: _here}
     interruption = Interruption()
@@ -130,8 +130,12 @@ class _Rehearsing(Struct, frozen=True):
     """What every rehearsal works with.
 
     Attributes:
+        project: see `rehearse`.
+        found: see `rehearse`.
+        options: see `rehearse`.
+        observer: see `rehearse`.
         folder: a directory that is removed afterwards.
-        interruption: what is known of signals.
+        interruption: knows whether a signal has arrived.
     """
 
     project: Project
@@ -142,7 +146,7 @@ class _Rehearsing(Struct, frozen=True):
     interruption: Interruption
 
     def watching(self, keeping: Keeping, *, sizes: Mapping[str, Size] | None = None) -> Watching:
-        """Return how its migrations are watched."""
+        """Return how the migrations are watched."""
         root, options = self.project.root, self.options
         outside = OutsideWatch(root, folders=(self.folder,), allow=options.allow_outside)
         return Watching(
@@ -150,7 +154,7 @@ class _Rehearsing(Struct, frozen=True):
         )
 
     def how(self, watching: Watching) -> Walk:
-        """Return how a plan is walked."""
+        """Return how a plan is run."""
         return Walk(
             project=self.project,
             interruption=self.interruption,
@@ -160,7 +164,7 @@ class _Rehearsing(Struct, frozen=True):
         )
 
     def cloning(self) -> Cloning:
-        """Return how a database for it is made."""
+        """Return how a database for the rehearsal is made."""
         return Cloning(
             server=self.project.config.rehearse_on or "",
             data=self.options.data,
@@ -172,7 +176,7 @@ class _Rehearsing(Struct, frozen=True):
     def ended(
         self, *, footprints: Mapping[str, Footprint], results: tuple[Result, ...], cut: str, remarks: tuple[str, ...]
     ) -> Rehearsal:
-        """Return what was seen, with the plan that was rehearsed."""
+        """Return the result, with the footprints in the steps of the plan."""
         plan = self.found.planned
         steps = tuple(replace(step, footprint=footprints.get(step.migration.name)) for step in plan.steps)
         return Rehearsal(on=self.options.on, plan=replace(plan, steps=steps), results=results, cut=cut, remarks=remarks)
@@ -215,19 +219,19 @@ def _here(about: _Rehearsing) -> Rehearsal:
 
 
 def _made_by(footprints: Iterable[Footprint]) -> set[str]:
-    """Return the names of what the migrations of a rehearsal have made."""
+    """Return the names of everything that the migrations of a rehearsal have created."""
     return {fact.identity for footprint in footprints for fact in footprint.added}
 
 
 def _copied_tables(db_folder: str | None, folder: Path) -> Path:
-    """Copy what pyDAL remembers of tables to where a rehearsal may change it."""
+    """Copy pyDAL's table files into the directory of the rehearsal, which may change them; return the directory."""
     for file in Path(db_folder).glob("*.table") if db_folder else ():
         shutil.copy(file, folder)
     return folder
 
 
 def _on_scratch(about: _Rehearsing) -> Rehearsal:
-    """Rehearse in a database that is made, and dropped, for it."""
+    """Rehearse in a new database that is dropped afterwards."""
     project, config = about.project, about.project.config
     with backend_class(config.migrate_uri).fresh(database_settings(config), about.cloning()) as scratch:
         there = start_on(project, scratch.create(), about.observer)
@@ -244,9 +248,9 @@ def _on_scratch(about: _Rehearsing) -> Rehearsal:
 
 
 def _replay(about: _Rehearsing, there: Project) -> str:
-    """Bring a scratch database to where the real one is; return why that failed, empty when it did not.
+    """Run the applied migrations in a scratch database; return why that failed, empty when it did not.
 
-    What the bodies of applied migrations do beside their database is refused, too: it was done when they were applied.
+    Acts of their bodies outside of the database are refused, too: they were done when the migrations were applied.
     """
     applied = [name for name in about.found.planned.applied if name in there.graph.migrations]
     if not applied:
@@ -263,7 +267,7 @@ def _replay(about: _Rehearsing, there: Project) -> str:
 
 
 def _run(about: _Rehearsing, settings: Settings, watching: Watching, *, history: History) -> Rehearsal:
-    """Walk the plan, watched."""
+    """Run the plan, watched."""
     walked = walk(about.how(watching), settings, about.found.planned, history)
     return about.ended(
         footprints=walked.footprints,
@@ -274,7 +278,7 @@ def _run(about: _Rehearsing, settings: Settings, watching: Watching, *, history:
 
 
 def _judged(result: Result, footprint: Footprint | None, watching: Watching) -> Result:
-    """Return how a step ended; what only a rehearsal forbids is not the migration's fault."""
+    """Return the result of a step; a failure that only a rehearsal in one transaction causes is not counted as the migration's."""
     last = footprint.statements[-1] if footprint and footprint.statements else None
     if watching.keeping is not Keeping.NOTHING or result.outcome is not Outcome.RAISED:
         return result

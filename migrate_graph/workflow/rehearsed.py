@@ -25,13 +25,13 @@ def rehearse_plan(found: Assessment, options: RehearseOptions, observer: Observe
 
     Args:
         found: a plan that was made with the database's history.
-        options: where, and how.
-        observer: told what happens.
+        options: where and how it happens.
+        observer: called with every event.
 
     Raises:
         ConfigError: no database is configured.
-        UsageError: an SQLite file is not rehearsed in place, and copied whole.
-        MigrateGraphError: as `rehearse`.
+        UsageError: an option does not fit an SQLite file, which is always rehearsed on a whole copy.
+        MigrateGraphError: see `rehearse`.
     """
     project = found.project
     if not project.config.has_database:
@@ -62,7 +62,7 @@ def _has_no_rows(found: Assessment, options: RehearseOptions) -> bool:
 
 
 def _with_endings(rehearsal: Rehearsal, *, without_rows: bool) -> Plan:
-    """Return the plan whose footprints tell how each step ended, so that rules can judge it."""
+    """Return the plan with the end of each step in its footprint, so that rules can judge it."""
     results = {result.name: result for result in rehearsal.results}
     steps = []
     for step in rehearsal.plan.steps:
@@ -87,12 +87,12 @@ def _unseen(seen: Footprint, result: Result) -> Footprint:
 
 
 def exit_code_of(found: Assessment, rehearsal: Rehearsal, *, otherwise: int) -> int:
-    """Return what a command ends with that has rehearsed.
+    """Return the exit code of a command that has rehearsed.
 
     Args:
-        found: what is known, with what was seen.
-        rehearsal: how it ended.
-        otherwise: without a rehearsal.
+        found: the assessment, with what the rehearsal saw.
+        rehearsal: the rehearsal.
+        otherwise: the exit code when the rehearsal has found nothing wrong.
     """
     if rehearsal.exit_code:
         return rehearsal.exit_code

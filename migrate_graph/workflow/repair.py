@@ -1,4 +1,4 @@
-"""Read the state inside the lock, and bring back what an earlier run has left: views that are down, and those without their rows."""
+"""Read the history inside the lock, and repair what an earlier run has left: views that are down, and views without their rows."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def decision_needed(names: list[str], reading: Reading) -> DecisionNeeded:
-    """Return which migrations died half-way, what of them is in the database, and the two commands that decide."""
+    """Return the error about interrupted migrations: what of each is in the database, and the commands that decide about it."""
     attempts = reading.history.last_attempts()
     told = []
     for name in names:
@@ -49,24 +49,24 @@ def read_and_repair(
     reverts: bool = False,
     history: History | None = None,
 ) -> Reading:
-    """Read the state inside the lock, fill and bring back the views that an earlier run left without rows, or down.
+    """Read the history inside the lock; fill the views that an earlier run left without rows, and bring up those that it left down.
 
-    After a restore the server has read every definition anew, and writes some of them otherwise: they are remembered as they are now.
+    After a restore, the definitions of all views are stored again: the server may write some of them differently now.
 
     Args:
-        project: whose views.
+        project: the project that declares the views.
         backend: the database; the lock is held.
-        observer: told what is brought back.
-        interruption: what is known of signals.
+        observer: called for each view that is brought up.
+        interruption: knows whether a signal has arrived.
         restored: a backup was restored just now.
-        fills: what waits for its rows is filled; False where that was just tried in vain.
-        reverts: nobody is sent to `migrate apply`, which would apply again what is undone.
-        history: what was read since the lock is held, where nothing has been done since; the same one is returned where nothing is repaired.
+        fills: fill the views without rows; False: this has just been tried without success.
+        reverts: the run is a revert: no hint says to run `migrate apply`, which would apply again what is undone.
+        history: the history, when it was read since the lock is held and nothing was done since; returned as it is when nothing is repaired.
 
     Raises:
-        DecisionNeeded: a view cannot be brought back, neither by its manager nor from what was stored.
-        DatabaseError: the database went away meanwhile.
-        Stopped: a signal arrived; what was down is down, and stored.
+        DecisionNeeded: a view cannot be brought up, neither by its manager nor from its stored definition.
+        DatabaseError: the database could not be reached any more.
+        Stopped: a signal arrived; the views are down as before, and their definitions stay stored.
     """
     history = backend.read_history() if history is None else history
     if history.views_unfilled and fills:
@@ -75,7 +75,7 @@ def read_and_repair(
     if not history.views_down and not restored:
         return Reading(history=history, database=backend.label)
     missing = _bring_back_views(project, backend, observer, interruption, history.applied, restored=restored)
-    if missing and (undecided := sorted(history.half_undone())):  # which views there should be depends on that
+    if missing and (undecided := sorted(history.half_undone())):  # which views should exist depends on the decision
         raise decision_needed(undecided, Reading(history=history))
     if missing:
         raise DecisionNeeded(
@@ -98,7 +98,7 @@ def _bring_back_views(
     *,
     restored: bool,
 ) -> tuple[Unrepaired, ...]:
-    """Bring back the views that are down and live now; return those that could not be."""
+    """Bring up the views that are down and should exist now; return those for which this failed."""
     graph = project.graph
     living = Timeline(graph).living(applied)
     work = backend.own_work("repair of views")
@@ -128,9 +128,9 @@ def _bring_back_views(
 
 
 def refresh(backend: Backend, observer: Observer, interruption: Interruption, *, reverts: bool = False) -> None:
-    """Fill the materialized views that an earlier run, or the one that ends, has left without their rows; what is left is told.
+    """Fill the materialized views that an earlier run, or the run that ends now, has left without their rows.
 
-    That stops nothing: a migration may be what mends it. The run ends with it.
+    A view that cannot be filled is reported, and does not stop the run: one of its migrations may remove the cause.
     """
     from migrate_graph.executor import RunOptions
     from migrate_graph.executor.refreshing import Refreshing
@@ -143,7 +143,7 @@ def refresh(backend: Backend, observer: Observer, interruption: Interruption, *,
 
 
 def record_existing_views(project: Project, backend: Backend, observer: Observer, reading: Reading) -> Reading:
-    """Record the views that are in the database just as their managers write them: those that were adopted."""
+    """Record the views that exist exactly as their managers write them, but are not in the view ledger: adopted views."""
     views, history = project.graph.views, reading.history
     new = [name for name in Timeline(project.graph).living(history.applied) if name not in history.view_texts]
     if not new:

@@ -23,10 +23,10 @@ def restore_database(
 
     Args:
         config: the settings.
-        backup: the file; None for the configured one.
-        lock_wait: seconds to wait for another runner; None for the configured ones.
-        observer: told how far it is.
-        psql: path of the program, for PostgreSQL; None looks for it on PATH.
+        backup: the file; None: the configured one.
+        lock_wait: seconds to wait while another run holds the lock; None: the configured ones.
+        observer: called with the progress.
+        psql: path of the program, for PostgreSQL; None: it is looked for on PATH.
 
     Raises:
         RestoreError: there is no backup, it is refused, or the database is not empty.
@@ -48,7 +48,7 @@ def restore_database(
 
 
 def _renew_views(backend: Backend) -> None:
-    """Remember the views as the server writes them since the restore: it has read every definition anew."""
+    """Store the definitions of the views again: since the restore the server may write them differently."""
     work = backend.own_work("renewal of views")
     try:
         work.views.renew()
@@ -83,7 +83,7 @@ def restore(
     found = backup or configured_backup(config)
     if found is None:
         return None
-    with interruption.stopping(lambda: None):  # the wait for psql ends by the signal itself, and psql is ended then
+    with interruption.stopping(lambda: None):  # the signal itself ends the wait for psql, and psql is ended then
         dump = verify(
             found,
             kind=backend.kind,
@@ -97,7 +97,7 @@ def restore(
 
 
 def configured_backup(config: Config) -> Path | None:
-    """Return the file that is configured; None where none is, or the default one is not there."""
+    """Return the configured backup file; None when none is configured, or when the default file does not exist."""
     from migrate_graph.database.backup.dump import find_dump
 
     if not config.database_to_restore:

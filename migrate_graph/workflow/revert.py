@@ -1,4 +1,4 @@
-"""Revert: undo applied migrations by their `down`, under the same guarantees as a run, and say beforehand what data goes."""
+"""Revert: undo applied migrations by their `down`, under the same guarantees as a run, and say beforehand what data is lost."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ class RevertOptions(Struct, frozen=True, kw_only=True):
     """How a revert behaves.
 
     Attributes:
-        with_dependents: what requires the migration is undone before it.
+        with_dependents: migrations that require this one are undone before it.
         yes: data may be lost, and a migration may be undone whose code was edited since it was applied.
-        lock_wait: seconds to wait for another runner; None for the configured ones, 0 to try once.
+        lock_wait: seconds to wait while another run holds the lock; None: the configured ones; 0: try once.
     """
 
     with_dependents: bool = False
@@ -49,17 +49,17 @@ class RevertOptions(Struct, frozen=True, kw_only=True):
 
 
 Unit: TypeAlias = Literal["row", "value"]
-"""What is counted where data goes."""
+"""What is counted of lost data."""
 
 
 class Loss(Struct, frozen=True):
-    """Data that goes when migrations are undone.
+    """Data that is lost when migrations are undone.
 
     Attributes:
         what: `table public.invoice`, `column public.invoice.total`, `rows of public.invoice`.
-        query: SQL that counts how much of it there is.
+        query: SQL that counts the rows or values.
         unit: what is counted.
-        rows: how much; None until it was counted.
+        rows: the count; None: not counted yet.
     """
 
     what: str
@@ -75,11 +75,11 @@ class Foreseen(Struct, frozen=True):
     """What is known of a revert before anything runs.
 
     Attributes:
-        losses: data that goes, not counted yet.
-        unknown: why that is not known; empty when it is.
-        deviations: where a way back does not lead to what was there before, in words.
-        unsure: why that is not known; empty when it is.
-        rehearsal: how it went on a copy; None without one.
+        losses: data that would be lost, not counted yet.
+        unknown: why the losses are not known; empty when they are.
+        deviations: differences between the database before a migration and after its `down`, in words.
+        unsure: why the deviations are not known; empty when they are.
+        rehearsal: the rehearsal of the revert on a copy; None: there was none.
     """
 
     losses: tuple[Loss, ...] = ()
@@ -93,13 +93,13 @@ class Foreseen(Struct, frozen=True):
 
 
 def plan_revert(project: Project, reading: Reading, name: str, *, with_dependents: bool = False) -> Assessment:
-    """Return what would be undone, as a plan: its steps in the order in which they go.
+    """Return the assessment with the plan of a revert: its steps in the order in which they are undone.
 
     Raises:
         InvalidGraph: the rules found errors.
-        UsageError: it is not applied, or something of it has no `down`.
-        StillRequired: what is applied requires it.
-        DecisionNeeded: a migration of it was interrupted.
+        UsageError: the migration is not applied, or one that must be undone has no `down`.
+        StillRequired: applied migrations require it.
+        DecisionNeeded: the migration, or one that depends on it, was interrupted.
     """
     if name not in project.graph.migrations:
         raise unknown_name(project, name)
@@ -116,7 +116,7 @@ def plan_revert(project: Project, reading: Reading, name: str, *, with_dependent
 
 
 def _meant(found: Assessment, name: str, *, with_dependents: bool) -> tuple[str, ...]:
-    """Return the names of what is undone, in order."""
+    """Return the names of the migrations that are undone, in order."""
     graph, plan, history = found.graph, found.planned, found.reading.history
     concerned = {name} | graph.descendants(name)
     if undecided := [each for each in plan.interrupted if each in concerned]:
@@ -151,12 +151,12 @@ def _meant(found: Assessment, name: str, *, with_dependents: bool) -> tuple[str,
 
 
 class Tried(Struct, frozen=True):
-    """A revert whose ways back are all known.
+    """A revert of which every migration has a `down`: a written or a derived one.
 
     Attributes:
-        found: what would be undone, with the statements that were derived.
-        trips: what came of the steps on a new database, as far as it was asked.
-        unsure: why that is not known; empty when it is.
+        found: the plan of the revert, with the derived statements.
+        trips: by name, the results of trying migrations on a new database, as far as that was asked for.
+        unsure: why these results are not known; empty when they are.
     """
 
     found: Assessment
@@ -165,16 +165,16 @@ class Tried(Struct, frozen=True):
 
 
 def with_derived(found: Assessment, observer: Observer = ignore_events, *, compares: bool = False) -> Tried:
-    """Return a revert with the statements of the ways back that nobody has written.
+    """Return a revert in which each `down="auto"` is replaced by derived statements.
 
     Args:
-        found: what `plan_revert` gave.
-        observer: told what is waited for.
-        compares: it is also tried whether the others lead back.
+        found: the result of `plan_revert`.
+        observer: called while something is waited for.
+        compares: also try on a new database whether the written `down` functions restore what was there before.
 
     Raises:
-        DatabaseError: there is no place to find them out.
-        UsageError: a migration has done more than to add something.
+        DatabaseError: no database can be made to derive the statements.
+        UsageError: a migration with `down="auto"` did more than to add something.
     """
     is_asked = any(isinstance(step.migration.down, str) for step in found.planned.steps)
     try:
@@ -185,7 +185,7 @@ def with_derived(found: Assessment, observer: Observer = ignore_events, *, compa
         return Tried(found, {}, f"it could not be tried on a new database: {error.message}")
     failed = next((trip for trip in trips.values() if trip.failed is not None and not trip.again), None)
     why = f"{failed.migration.name} fails on a new database: {failed.failed.error}" if failed and failed.failed else ""
-    # Only of ways back that somebody has written: where one is to be derived, objections have refused the revert already.
+    # Only of written `down` functions: for one that is to be derived, objections have refused the revert already.
     unseen = next((trip for trip in trips.values() if trip.objections), None)
     if unseen is not None and not why:
         why = f"{unseen.migration.name} {unseen.objections[0].what}"
@@ -193,7 +193,7 @@ def with_derived(found: Assessment, observer: Observer = ignore_events, *, compa
 
 
 def _waits(observer: Observer) -> Observer:
-    """Return who tells only what is waited for, and what was noticed."""
+    """Return an observer that passes on only waits and warnings."""
 
     def tell(event: Event) -> None:
         if isinstance(event, Connecting | LockWaiting | Warned):
@@ -203,11 +203,11 @@ def _waits(observer: Observer) -> Observer:
 
 
 def foresee(tried: Tried, observer: Observer = ignore_events) -> Foreseen:
-    """Undo on a copy, and find out what data would go; the rows of the database itself are not looked at.
+    """Undo the migrations on a copy, and find out what data would be lost; the rows of the database itself are not read.
 
     Args:
-        tried: what `with_derived` gave.
-        observer: told what is waited for.
+        tried: the result of `with_derived`.
+        observer: called while something is waited for.
     """
     seen = _on_copy(tried.found, _waits(observer))
     footprints = seen.rehearsal.footprints if seen.rehearsal is not None and not seen.unknown else {}
@@ -215,7 +215,7 @@ def foresee(tried: Tried, observer: Observer = ignore_events) -> Foreseen:
 
 
 def _on_copy(found: Assessment, tell: Observer) -> Foreseen:
-    """Undo on a copy, and find out what data would go."""
+    """Undo the migrations on a copy, and find out what data would be lost."""
     try:
         rehearsal = rehearse(found.project, found, RehearseOptions(reverts=True), tell)
     except MigrateGraphError as error:
@@ -228,7 +228,7 @@ def _on_copy(found: Assessment, tell: Observer) -> Foreseen:
         return Foreseen(unknown=f"on a copy it fails: {why}", rehearsal=rehearsal)
     losses = tuple(dict.fromkeys(loss for each in rehearsal.footprints.values() for loss in _losses(each)))
     gone = {loss.what.removeprefix("table ") for loss in losses if loss.what.startswith("table ")}
-    # What an earlier step takes out of a table that a later one drops is told with the table.
+    # A column or rows of a table that another step drops are not reported beside the table.
     kept = tuple(
         loss for loss in losses if loss.what.startswith("table ") or not any(_is_of(loss, table) for table in gone)
     )
@@ -243,9 +243,9 @@ _COLUMN = re.compile(r'(?P<table>.*)\.(?P<column>"(?:[^"]|"")*"|[^."]+)', re.DOT
 
 
 def _losses(seen: Footprint) -> Iterator[Loss]:
-    """Yield the data that goes with what a step has removed."""
+    """Yield the data that is lost by what a step has removed."""
     removed = seen.removed - seen.renamed
-    # What is not a table holds no data of its own: the columns of a view that goes, or is made otherwise, are no loss.
+    # Only tables hold data: the columns of a view that is dropped or changed are no loss.
     relations = {
         fact.identity for fact in seen.removed | seen.changed | seen.added if fact.kind not in {"column", "table"}
     }
@@ -268,7 +268,7 @@ def _losses(seen: Footprint) -> Iterator[Loss]:
 
 
 def _with_cascades(losses: Sequence[Loss], inventory: Inventory) -> Iterator[Loss]:
-    """Yield the data that goes, and what foreign keys take along: a copy has no rows, so that nothing is seen of these there."""
+    """Yield the lost data, and the data that foreign keys delete with it: a copy has no rows, so it does not show these."""
     yield from losses
     begun = ("rows of ", "table ") if dropping_deletes(inventory) else ("rows of ",)
     waiting = [loss.what.removeprefix(begin) for loss in losses for begin in begun if loss.what.startswith(begin)]
@@ -294,7 +294,7 @@ def _with_cascades(losses: Sequence[Loss], inventory: Inventory) -> Iterator[Los
 
 
 def count(losses: Iterable[Loss], backend: Backend, interruption: Interruption) -> tuple[Loss, ...]:
-    """Count what would go, in the database itself; what is empty is no loss."""
+    """Count in the database itself what would be lost; leave out what is empty."""
     losses = tuple(losses)
     if not losses:
         return ()
@@ -310,7 +310,7 @@ def count(losses: Iterable[Loss], backend: Backend, interruption: Interruption) 
 
 
 def counted_losses(project: Project, foreseen: Foreseen, observer: Observer) -> tuple[Loss, ...]:
-    """Count what would go, for a look that changes nothing."""
+    """Connect and count what would be lost, for a command that changes nothing."""
     if not foreseen.losses:
         return ()
     with locked(project.config, observer) as (backend, _, interruption):
@@ -321,14 +321,14 @@ def counted_losses(project: Project, foreseen: Foreseen, observer: Observer) -> 
 
 
 def revert_project(project: Project, name: str, options: RevertOptions, observer: Observer) -> int:
-    """Undo a migration under the lock; return what the process ends with.
+    """Undo a migration under the lock; return the exit code.
 
     Raises:
         InvalidGraph: the rules found errors; nothing ran.
-        UsageError: there is nothing to undo, or nothing says how.
-        StillRequired: what is applied requires it.
-        DecisionNeeded: data would be lost, or the code was edited since, and nobody has said yes.
-        LockTimeout: another runner was at work for too long; nothing ran.
+        UsageError: there is nothing to undo, or a migration has no `down`.
+        StillRequired: applied migrations require it.
+        DecisionNeeded: data would be lost, or the code was edited since it was applied, and `yes` was not given.
+        LockTimeout: another run held the lock for too long; nothing ran.
     """
     config = project.config
     flag = flag_of(config)
@@ -351,20 +351,20 @@ def revert_project(project: Project, name: str, options: RevertOptions, observer
         _refuse_losses(foreseen, count(foreseen.losses, backend, interruption), name, options, observer)
         backend.preflight(list(again.planned.places), installed=False)
         if flag:
-            flag.path.unlink(missing_ok=True)  # this version is complete no more
+            flag.path.unlink(missing_ok=True)  # this schema version is not complete any more
         run = LockedRun(project, backend, again.planned, reading, putting_back(again.planned, observer))
         run.remember_flush(changed=False)
         return run.conclude(run.revert(lock, interruption), None, interruption)
 
 
 def _with_ways_of(plan: Plan, earlier: Plan) -> Plan:
-    """Return a plan with the ways back that an earlier one of the same steps has."""
+    """Return a plan with the migrations, and so the derived `down` functions, of an earlier plan of the same steps."""
     known = {step.migration.name: step.migration for step in earlier.steps}
     return replace(plan, steps=tuple(replace(step, migration=known[step.migration.name]) for step in plan.steps))
 
 
 def _refuse_edited(found: Assessment, name: str, options: RevertOptions, observer: Observer) -> None:
-    """Raise for code that was edited since it was applied: its `down` may undo something else."""
+    """Raise for a migration whose code was edited since it was applied: its `down` may not fit. With `yes`, only warn."""
     standing = found.planned.standing
     edited = [
         f"{step.migration.name} ({step.migration.source})"
@@ -382,7 +382,7 @@ def _refuse_edited(found: Assessment, name: str, options: RevertOptions, observe
 def _refuse_losses(
     foreseen: Foreseen, losses: tuple[Loss, ...], name: str, options: RevertOptions, observer: Observer
 ) -> None:
-    """Raise where data would go, or may go, or something else than what was there before would be left, and nobody has said yes."""
+    """Raise when data would or may be lost, or when the revert does not restore what was there before. With `yes`, only warn."""
     told = []
     if losses or foreseen.unknown:
         told.append(

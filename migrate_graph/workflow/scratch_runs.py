@@ -1,4 +1,4 @@
-"""Apply a project to a database made for that, and rebuild its views there, with nothing of the world outside."""
+"""Apply a project to a scratch database, and rebuild its views there, without cache, flag and configured backup."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
     from migrate_graph.database.scratch_database import ScratchDatabase
 
 _CONNECT_WAIT = 10.0
-"""Seconds: it is to fail, not to hang, when there is no server."""
+"""Seconds to wait for the server; short, so that a missing server is an error soon."""
 
 
 def on_scratch(project: Project, database: ScratchDatabase, *, backup: Path | None = None) -> Project:
     """Return the project with another database, and without cache, flag and configured backup.
 
     Args:
-        project: what is applied; it stays as it is.
-        database: where.
-        backup: what the empty database is made from; None: from nothing.
+        project: the project; it is not changed.
+        database: the other database.
+        backup: the backup that is restored into it; None: none.
     """
     config = copy.copy(project.config)
     config.update(
@@ -54,7 +54,7 @@ def on_scratch(project: Project, database: ScratchDatabase, *, backup: Path | No
 
 
 def start_from_nothing(project: Project) -> None:
-    """Create the tool's tables, so that no backup is looked for, wherever one may lie on this machine."""
+    """Create the ledger tables, so that `apply` does not look for a backup at its default place."""
     with locked(project.config, ignore_events) as (backend, _, _):
         backend.prepare()
 
@@ -63,8 +63,8 @@ class AppliedToScratch(Struct, frozen=True):
     """How a run on a scratch database ended.
 
     Attributes:
-        exit_code: what `migrate apply` would have ended with.
-        finished: what ran; None when the run ended before that.
+        exit_code: the exit code of `migrate apply`.
+        finished: the results of the run; None when it ended before it began.
     """
 
     exit_code: int
@@ -80,7 +80,7 @@ def apply_to_scratch(project: Project, *, selection: Selection | None = None) ->
     """Apply what is pending in a scratch database.
 
     Raises:
-        MigrateGraphError: as `apply_project`.
+        MigrateGraphError: see `apply_project`.
     """
     heard: list[RunFinished] = []
 
@@ -93,12 +93,12 @@ def apply_to_scratch(project: Project, *, selection: Selection | None = None) ->
 
 
 class Rebuilt(Struct, frozen=True):
-    """A living view that was taken down and brought up again.
+    """A view that was taken down and brought up again.
 
     Attributes:
-        view: what is declared.
-        result: how that went.
-        differences: what is not as it was before, in words.
+        view: the declared view.
+        result: how the rebuild ended.
+        differences: what is different from before, in words.
     """
 
     view: View
@@ -112,9 +112,9 @@ class Rebuilt(Struct, frozen=True):
 
 
 def rebuild_views(project: Project) -> tuple[Rebuilt, ...]:
-    """Drop and create again each living view of a scratch database, as a migration that opens it would; compare.
+    """Drop and create each existing view of a scratch database, as a migration that opens it would, and compare.
 
-    Each is a migration of its own: what one breaks is rolled back before the next.
+    Each rebuild is a migration of its own: when it fails, it is rolled back before the next one.
     """
     with locked(project.config, ignore_events) as (backend, lock, interruption):
         history = backend.read_history()
@@ -149,7 +149,7 @@ class _Rebuild:
         with self.view.manager(db):
             pass
         self.differences = list(_differences(before, views_of(db)))
-        return not self.differences  # false: rolled back, so that the next view finds what was there
+        return not self.differences  # False rolls the rebuild back, so the next view finds the database as it was
 
 
 def _differences(before: dict[str, Relation], after: dict[str, Relation]) -> Iterator[str]:

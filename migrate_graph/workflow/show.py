@@ -17,14 +17,14 @@ class Shown(Struct, frozen=True):
     """One migration or view, with its neighbours and its past.
 
     Attributes:
-        node: what it is.
-        declared: the migration or the view.
-        requires: what must come first: requirements of a migration, used views of a view.
-        dependents: what needs it directly.
-        touches: views a migration opens, or migrations that open a view.
-        status: of a migration; None for a view.
-        view_status: of a view; None for a migration.
-        attempts: of a migration, oldest first.
+        node: its kind and its name.
+        declared: the declared migration or view.
+        requires: names of what must come first: the requirements of a migration, the used views of a view.
+        dependents: names of what requires or uses it directly.
+        touches: views that a migration opens, or migrations that open a view.
+        status: state of the migration; None for a view.
+        view_status: state of the view; None for a migration.
+        attempts: attempts at the migration, oldest first.
     """
 
     node: Node
@@ -41,7 +41,7 @@ def show(project: Project, reading: Reading, name: str) -> tuple[Shown, ...]:
     """Return everything known of a name: a migration, a view, or one of each.
 
     Raises:
-        UsageError: nothing is called so.
+        UsageError: nothing has this name.
     """
     require_name(project, name)
     graph, report = project.graph, read_status(project, reading)
@@ -73,5 +73,5 @@ def show(project: Project, reading: Reading, name: str) -> tuple[Shown, ...]:
 
 
 def dependents_in(digraph: nx.DiGraph[str], name: str) -> tuple[str, ...]:
-    """Return what needs a name directly, sorted."""
+    """Return the names that come directly after a name in the digraph, sorted."""
     return tuple(sorted(digraph.successors(name))) if name in digraph else ()

@@ -1,4 +1,4 @@
-"""Read the status of a project: each migration and view as it stands, and who is at work."""
+"""Read the status of a project: the state of each migration and view, and who holds the lock."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class MigrationStatus(Struct, frozen=True):
     """One migration in one database.
 
     Attributes:
-        name: of it.
-        known: what the judge of states says of it.
+        name: name of the migration.
+        known: its state.
         source: where it is declared; None for an orphan.
     """
 
@@ -31,7 +31,7 @@ class MigrationStatus(Struct, frozen=True):
 
     @property
     def detail(self) -> str:
-        """What it waits for, and the error of the last attempt, or who wrote the record by hand and why."""
+        """What the migration waits for; the error of its last attempt, or who wrote its record by hand and why."""
         waits_for = f"waits for {', '.join(self.known.waits_for)}" if self.known.waits_for else ""
         return "; ".join(each for each in (waits_for, self.known.error or self.known.remark) if each)
 
@@ -40,16 +40,16 @@ class ViewStatus(Struct, frozen=True):
     """One view in one database.
 
     Attributes:
-        view: what is declared.
-        known: what the judge of states says of it.
-        down: it was taken down and not brought back.
-        unfilled: its relations that wait for a refresh, without their rows.
+        view: the declared view.
+        known: its state.
+        down: it was taken down and not brought up again.
         retired: its `until` is applied.
-        missing: relations it made that are not in the database.
+        unfilled: its materialized views that are without their rows, and wait for a refresh.
+        missing: relations that it created and that do not exist any more.
         altered: relations whose definition was changed by somebody else.
-        unknown: relations that somebody has locked, so that nobody can look without waiting.
-        renewed_by: the pending migration that will bring it up again; empty when none will.
-        overdue: it never came up, and does so by itself.
+        unknown: relations that are locked by another session, so that they cannot be checked without waiting.
+        renewed_by: the pending migration that will bring it up again; empty: none.
+        overdue: it was never created although its window is open; a later run creates it.
     """
 
     view: View
@@ -65,12 +65,12 @@ class ViewStatus(Struct, frozen=True):
 
 
 class StatusReport(Struct, frozen=True):
-    """Everything `status` shows.
+    """Everything that `status` shows.
 
     Attributes:
-        migrations: in the order of the graph; orphans after them.
-        views: in order of declaration.
-        reading: what the database remembers, and who is at work on it.
+        migrations: the migrations in the order of the graph, then orphans.
+        views: the views in order of declaration.
+        reading: what the database remembers, and who holds the lock.
     """
 
     migrations: tuple[MigrationStatus, ...]
@@ -79,7 +79,7 @@ class StatusReport(Struct, frozen=True):
 
     @property
     def lock_holder(self) -> LockHolder | None:
-        """Who is at work on the database just now."""
+        """Who holds the lock of the database now."""
         return self.reading.lock_holder
 
     def count(self, status: State) -> int:
@@ -88,7 +88,7 @@ class StatusReport(Struct, frozen=True):
 
 
 def read_status(project: Project, reading: Reading) -> StatusReport:
-    """Return what is known of every migration and view."""
+    """Return the state of every migration and view."""
     found = assess(project, reading)
     overdue = overdue_views(found.graph, reading.history)
     return StatusReport(
@@ -111,7 +111,7 @@ def _migration_status(project: Project, name: str, known: NodeState) -> Migratio
 def _view_status(found: Assessment, view: View, overdue: Collection[str]) -> ViewStatus:
     known = found.states[Node(NodeKind.VIEW, view.name)]
     reading = found.reading
-    made = reading.presences.get(view.name) if known.applied else None  # what lives no longer is not missed
+    made = reading.presences.get(view.name) if known.applied else None  # a closed view cannot be missing
     return ViewStatus(
         view=view,
         known=known,

@@ -1,4 +1,4 @@
-"""How long the steps of a plan took before: in this database, or in another one whose log somebody has saved."""
+"""How long the steps of a plan took earlier: in this database, or in another one whose log was saved to a file."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _HINT = "save it there with: migrate log --json > timings.json"
 
 
 def timings_of(plan: Plan, attempts: Iterable[Attempt], elsewhere: Path | None = None) -> dict[str, float]:
-    """Return the seconds that each step took when it was applied last, where that is known.
+    """Return, by the migration's name, the seconds that each step took when it was last applied, as far as that is known.
 
     Args:
-        plan: whose steps are asked for.
-        attempts: of this database, oldest first.
-        elsewhere: what `migrate log --json` wrote about another one; it comes first.
+        plan: the plan.
+        attempts: the attempts of this database, oldest first.
+        elsewhere: a file that `migrate log --json` wrote about another database; its times are preferred.
 
     Raises:
         UsageError: the file cannot be read, or holds something else.

@@ -1,4 +1,4 @@
-"""Walk a plan where it cannot hurt, watched or not, and tell what came of it."""
+"""Run a plan where it cannot do harm (a copy, a scratch database), watched or not, and return the results."""
 
 from __future__ import annotations
 
@@ -34,19 +34,19 @@ if TYPE_CHECKING:
     AnyBackend = TypeVar("AnyBackend", bound=Connectable)
 
 LOCK_WAIT = 10.0
-"""Seconds that another run is waited for: it can be tried again."""
+"""Seconds to wait while another run holds the lock; the command can be tried again later."""
 
 
 class Walk(Struct, frozen=True, kw_only=True):
-    """How a plan is walked.
+    """How a plan is run.
 
     Attributes:
-        project: whose plan it is.
-        interruption: what is known of signals.
-        watching: how its migrations are watched; of one that is not, only the acts outside of the database are.
+        project: the project of the plan.
+        interruption: knows whether a signal has arrived.
+        watching: how its migrations are watched; without `is_watched`, only acts outside of the database are.
         is_watched: footprints are taken.
-        keep_going: what does not require a failed migration runs all the same.
-        observer: told what happens.
+        keep_going: migrations that do not require a failed one run all the same.
+        observer: called with every event of the run.
         reverts: the steps are undone.
     """
 
@@ -60,13 +60,13 @@ class Walk(Struct, frozen=True, kw_only=True):
 
 
 class Walked(Struct, frozen=True):
-    """What walking a plan gave.
+    """The result of running a plan.
 
     Attributes:
-        results: how each step ended, and what is blocked.
+        results: how each step ended, and which migrations are blocked.
         footprints: what each migration did, by name.
-        cut: why it ended before its end; empty when it did not.
-        remarks: what is not as it will be.
+        cut: why the run ended too early; empty when it did not.
+        remarks: what will be different in a real run.
     """
 
     results: tuple[Result, ...] = ()
@@ -82,17 +82,17 @@ class Walked(Struct, frozen=True):
 
 
 def walk(how: Walk, settings: Settings, plan: Plan, history: History) -> Walked:
-    """Walk a plan.
+    """Run a plan.
 
     Args:
-        how: in which way.
-        settings: of the database.
+        how: how it is run.
+        settings: how to connect to the database.
         plan: what runs.
         history: what the database remembers.
 
     Raises:
         Stopped: a signal arrived.
-        DatabaseError: the database went away.
+        DatabaseError: the database could not be reached any more.
     """
     return _watched(how, settings, plan, history) if how.is_watched else _unwatched(how, settings, plan, history)
 
@@ -159,7 +159,7 @@ def _executor(
 
 @contextmanager
 def _connected(backend: AnyBackend, how: Walk) -> Iterator[AnyBackend]:
-    """Connect a backend, and close it in the end."""
+    """Connect a backend, and close it at the end of the block."""
     with closing(backend), how.interruption.overhearing():
         backend.connect(observer=how.observer, interruption=how.interruption)
         yield backend
@@ -170,15 +170,15 @@ def _locked(how: Walk, backend: Backend) -> AbstractContextManager[Lock]:
 
 
 def start_on(project: Project, made: ScratchDatabase, observer: Observer = ignore_events) -> Project:
-    """Return the project on an empty database, where it has been given its start: the configured backup, or nothing at all.
+    """Restore the configured backup into an empty database, or only create the ledger there; return the project on this database.
 
     Args:
         project: what is to run there.
         made: the database.
-        observer: told how the backup is restored.
+        observer: called with the progress of the restore.
 
     Raises:
-        MigrateGraphError: there is no such backup, or it cannot be restored.
+        MigrateGraphError: the configured backup does not exist, or cannot be restored.
     """
     backup = Path(project.config.database_to_restore) if has_backup(project) else None
     there = on_scratch(project, made, backup=backup)
@@ -190,7 +190,7 @@ def start_on(project: Project, made: ScratchDatabase, observer: Observer = ignor
 
 
 def has_backup(project: Project) -> bool:
-    """Return whether a backup is configured: without one, what may lie in its usual place is none of the project's."""
+    """Return whether a backup is configured. A file at the default place does not count: it may belong to another project."""
     from migrate_graph.config import SourceKind
 
     config = project.config
