@@ -14,7 +14,7 @@ ASKS = "database/postgres/obstacles.py"
 
 _SAID = (
     ("an error that is no refusal is the body's", SENDS, "                if error.pgcode not in REFUSALS or connection.closed:", "                if connection.closed:", f"{ONE} -k says_the_words"),
-    ("the transaction is aborted, as after any error", SENDS, "                connection.abort(_NOWHERE)  # as it is after an error", "                pass", f"{ONE} -k 'swallowed or caught_by'"),
+    ("the transaction is aborted, as after any error", SENDS, "                connection.abort(_NOWHERE)  # the body must see an aborted transaction, as after any SQL error", "                pass", f"{ONE} -k 'swallowed or caught_by'"),
     ("texts that set savepoints are left alone", SENDS, "        if not may_block(text) or _SAVEPOINTS.search(text):", "        if not may_block(text):", f"{ONE} -k sets_savepoints"),
     ("only the body's own thread", SENDS, " or threading.get_ident() != self._thread:", ":", f"{ONE} -k another_thread"),
     ("only statements that can be blocked pay", SENDS, "        if not may_block(text) or _SAVEPOINTS", "        if _SAVEPOINTS", f"{ONE} -k cost_nothing"),

@@ -1,4 +1,4 @@
-"""Which views an answer of the server names as what stands in the way, in whatever language it speaks."""
+"""Finds the views that an error message of the server names as dependent objects, in every language of the server."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any, Final, TypeVar
 _Key = TypeVar("_Key")
 
 REFUSALS: Final = frozenset({"2BP01", "0A000"})
-"""SQLSTATEs of what the server refuses since something depends on it; the second one has other reasons, too."""
+"""SQLSTATEs of statements that are refused because an object depends on another one; the second one has other reasons, too."""
 
-# The server describes objects in its messages as this function does; whether with their schema depends on the search_path. An ORDER BY
-# would have some of this worked out before it and some after it.
+# `pg_describe_object` writes names as the server does in its messages: with the schema, or without it if the search_path finds them. Each
+# row is described both ways. There is no ORDER BY, because the columns must be computed from left to right.
 _VIEWS: Final = """
 SELECT pg_catalog.format('%I.%I', n.nspname, c.relname),
   pg_catalog.pg_describe_object(c.tableoid, c.oid, 0),
@@ -23,7 +23,7 @@ FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_c
 WHERE c.relkind OPERATOR(pg_catalog.=) ANY (CAST(ARRAY['v', 'm'] AS pg_catalog."char"[])) AND c.oid OPERATOR(pg_catalog.>=) 16384
 """
 
-# The same where the message was made: under the same search_path, so that each view is called as the message calls it.
+# The same in the session that got the message: its search_path is the same, so the names are written as in the message.
 _VIEWS_HERE: Final = """
 SELECT c.oid::pg_catalog.int8, pg_catalog.pg_describe_object(c.tableoid, c.oid, 0) FROM pg_catalog.pg_class c
 WHERE c.relkind OPERATOR(pg_catalog.=) ANY (CAST(ARRAY['v', 'm'] AS pg_catalog."char"[])) AND c.oid OPERATOR(pg_catalog.>=) 16384
@@ -31,24 +31,24 @@ WHERE c.relkind OPERATOR(pg_catalog.=) ANY (CAST(ARRAY['v', 'm'] AS pg_catalog."
 
 
 def views_blocking(detail: str, ask: Callable[[str], Sequence[tuple[Any, ...]]]) -> dict[int, str]:
-    """Return the OIDs of the views that the detail of an error names, with how it calls them.
+    """Return the views that the detail of an error names: their OIDs with their descriptions in it.
 
     Args:
-        detail: what the server said below its message.
+        detail: the DETAIL of the error message.
         ask: runs a query in the session of the error.
     """
     described: dict[int, str] = (
         {oid: text for oid, text in ask(_VIEWS_HERE) if text} if detail else {}
-    )  # none: just dropped
+    )  # a view without a description was dropped just now
     return {oid: described[oid] for oid in said_in(detail, described)}
 
 
 def said_in(text: str, described: Mapping[int, str]) -> list[int]:
-    """Return which of some views a text names.
+    """Return the OIDs of those views that a text names.
 
     Args:
-        text: of the server, or a line of it.
-        described: how it calls each of them.
+        text: a message of the server, or a line of it.
+        described: how the server describes each view, by OID.
     """
     return _said(text, list(described.items()))
 
@@ -57,8 +57,8 @@ def views_named(detail: str, ask: Callable[[str], Sequence[tuple[Any, ...]]]) ->
     """Return the views that the detail of an error names, by their names with schema.
 
     Args:
-        detail: what the server said below its message.
-        ask: runs a query under a search_path of its own.
+        detail: the DETAIL of the error message.
+        ask: runs a query, which changes the search_path for its transaction.
     """
     described = [
         (name, text)
@@ -70,9 +70,9 @@ def views_named(detail: str, ask: Callable[[str], Sequence[tuple[Any, ...]]]) ->
 
 
 def _said(detail: str, described: Sequence[tuple[_Key, str]]) -> list[_Key]:
-    """Return whose description stands in a text, and not only as the beginning of another one that stands there.
+    """Return the keys of the descriptions that a text contains, except where they are only the beginning of a longer one.
 
-    Not every language puts a space behind a name, so that what follows decides only where it can be nothing but more of the name.
+    Not every language writes a space after a name, so only a character that must belong to the name rules a match out.
     """
     found = [
         (

@@ -1,4 +1,4 @@
-"""The driver connection of a rehearsal in one transaction: commits are savepoints, and whatever comes past that is refused."""
+"""The driver connection of a rehearsal in one transaction: a commit only sets a savepoint, and the server refuses every other commit."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from migrate_graph.quoting import quote_literal
 _STEP, _PART = "migrate_graph_step", "migrate_graph_part"
 
 ESCAPED: Final = "MG001"
-"""SQLSTATE of what the guard raises when somebody commits."""
+"""SQLSTATE of the error that the guard's trigger raises when a commit is tried."""
 
 _NEVER_IN_TRANSACTION = (
     ("VACUUM",), ("ALTER", "SYSTEM"), ("CREATE", "DATABASE"), ("DROP", "DATABASE"), ("CREATE", "TABLESPACE"), ("DROP", "TABLESPACE"),
@@ -58,7 +58,7 @@ _DEFERRABLE = (
 )
 
 _ONLY_THIS = "SET TRANSACTION READ WRITE"
-"""Begins what is sent first in a transaction: all others of the session only read."""
+"""The first statement in each transaction of the rehearsal; all other transactions of the session are read-only."""
 
 _GONE = (pg_errors.InvalidSavepointSpecification, pg_errors.NoActiveSqlTransaction)
 
@@ -66,15 +66,15 @@ HOW_ELSE = "migrate plan --rehearse --on scratch runs it with real commits, in a
 
 
 class GuardedConnection(RecordedConnection):
-    """A connection on which commits are savepoints, as long as it is guarded.
+    """A connection on which a commit only sets a savepoint, as long as it is guarded.
 
-    Three things keep a commit from happening that comes past the methods of this class: the row of a temporary table whose deferred
-    constraint trigger refuses every real commit; a session in which every transaction but ours is read-only; and a search_path, in
-    every transaction but ours, in which nothing can be created.
+    Three things protect the database from a commit that does not go through the methods of this class: a row in a temporary table with a
+    deferred constraint trigger, which makes every real commit fail; all transactions of the session but the rehearsal's own are
+    read-only; and their search_path is empty, so nothing can be created there without a schema.
 
     Attributes:
-        has_ended: the transaction of the rehearsal is over: somebody ended it past us.
-        bound: what all databases of the server share was written, so that nothing is committed any more.
+        has_ended: the transaction of the rehearsal was ended by a statement that did not go through the methods of this class.
+        bound: a migration has written what all databases of the server share, so nothing is committed any more.
     """
 
     def __init__(self, dsn: str) -> None:
@@ -82,7 +82,7 @@ class GuardedConnection(RecordedConnection):
         self._keeps = False
         self._is_guarded = False
         self._in_step = False
-        self._is_uncommitted = False  # the body has sent something since it began, or since its last commit
+        self._is_uncommitted = False  # the body has sent something since its beginning, or since its last commit
         self._sends_each_alone = False
         self.has_ended = False
         self.bound = False
@@ -91,14 +91,14 @@ class GuardedConnection(RecordedConnection):
     # -- the transaction ------------------------------------------------------------------------------------------------------
 
     def guard(self, *, keeps: bool, pooled: bool) -> None:
-        """Open the transaction that nothing can commit.
+        """Open the transaction of the rehearsal, which nothing else can commit.
 
         Args:
-            keeps: after each migration what it did is committed, where that is this database's own.
-            pooled: the session is another client's later, so that nothing is set for longer than the transaction.
+            keeps: the work of each migration is committed, unless it writes what all databases of the server share.
+            pooled: a pooler gives the session to other clients later, so settings are made for the transaction only.
 
         Raises:
-            DatabaseRefused: the server only reads, or the role may not do what it takes.
+            DatabaseRefused: the server is read-only, or the role may not create the guard.
         """
         self._keeps = keeps
         if not pooled:
@@ -133,17 +133,17 @@ class GuardedConnection(RecordedConnection):
         return f"SET LOCAL migrate_graph.{self._guard} = 'shut'; INSERT INTO pg_temp.{self._guard} VALUES (1)"
 
     def _really_end(self, first: str = "") -> None:
-        """Commit, and begin the next one.
+        """Commit, and begin the next transaction.
 
         Args:
-            first: statements that come before.
+            first: statements to send before the COMMIT; empty, or ending with `; `.
 
         Raises:
-            Error: a deferred constraint is violated: everything since the last commit is rolled back.
+            Error: a deferred constraint is violated; everything since the last commit is rolled back.
         """
         try:
-            # The driver believes in the transaction that ends, and then in the one that begins. They are two messages: between
-            # them the server forgets what it has counted.
+            # The driver does not notice that one transaction ends and another one begins. They are two messages, so that the server
+            # resets its counters in between.
             self.ask(f"{first}SET LOCAL migrate_graph.{self._guard} = 'open'; COMMIT")
             self.ask(f"BEGIN; {self._beginning}")
         except _GONE:
@@ -164,7 +164,7 @@ class GuardedConnection(RecordedConnection):
             self.recorder.after_end()
 
     def _settle(self) -> None:
-        """Check what is deferred, as a commit would, and leave every constraint as it was declared."""
+        """Check deferred constraints, as a commit does, and set every constraint back to its declaration."""
         ((names, deferred),) = self.ask(_DEFERRABLE.format(guard=self._guard))
         if names:
             self.ask(f"SET CONSTRAINTS {names} IMMEDIATE")
@@ -173,10 +173,10 @@ class GuardedConnection(RecordedConnection):
 
     @contextlib.contextmanager
     def _or_ended(self) -> Iterator[None]:
-        """Notice that the transaction is over.
+        """Notice in the block that the transaction of the rehearsal has ended.
 
         Raises:
-            AttemptFailed: it is.
+            AttemptFailed: it has.
         """
         try:
             yield
@@ -187,7 +187,7 @@ class GuardedConnection(RecordedConnection):
     # -- a migration --------------------------------------------------------------------------------------------------------------
 
     def renew(self, settings: Sequence[tuple[str, str]]) -> None:
-        """Be as a new session is, as far as that is possible."""
+        """Clean the session, as far as a transaction allows, and apply the settings of a migration's session."""
         with self._or_ended():
             if self.info.transaction_status != INTRANS:
                 raise pg_errors.NoActiveSqlTransaction
@@ -228,7 +228,7 @@ class GuardedConnection(RecordedConnection):
             self._in_step = False
 
     def _end(self, *, own: bool, goes_on: bool) -> None:
-        """End a transaction of the migration: for real where that may be, else as far as it can be."""
+        """End a transaction of the migration: with a real commit where that is allowed, otherwise by releasing the savepoint."""
         if self.recorder is not None:
             self.recorder.before_end(self, own=own)
         self.bound = self.bound or (self.recorder is not None and self.recorder.writes_shared)
@@ -254,11 +254,11 @@ class GuardedConnection(RecordedConnection):
     # -- what the body sends ------------------------------------------------------------------------------------------------------
 
     def parts_of(self, text: str) -> list[Statement]:
-        """Return what a text is sent as: each of its statements by itself."""
+        """Return the statements of a text, which are sent one by one."""
         return split(text, backslashes=self.backslashes)
 
     def hear(self, cursor: pg.cursor, found: Sequence[Statement], who: Speaker, send: Callable[[str], object]) -> None:
-        """Run a statement that the recorder hears; where each statement is a transaction of its own, that is over then."""
+        """Run a statement and have it recorded; where each statement is a transaction of its own, end that."""
         super().hear(cursor, found, who, send)
         if self._sends_each_alone and self._in_step and self.info.transaction_status == INTRANS:
             self._commit(own=False)
@@ -304,7 +304,7 @@ class GuardedConnection(RecordedConnection):
     # -- the ends of a transaction, as the body knows them ----------------------------------------------------------------------------
 
     def commit(self) -> None:
-        """Set a savepoint, and commit for real what may be kept."""
+        """Set a savepoint, and really commit where that is allowed."""
         self._commit(own=True)
 
     def _commit(self, *, own: bool) -> None:
@@ -341,7 +341,7 @@ class GuardedConnection(RecordedConnection):
             self._is_uncommitted = self.single
 
     def close(self) -> None:
-        """Be as good as closed for the body: what it left uncommitted is undone, and who asks again gets the same session."""
+        """Act as if the connection was closed: roll back what the body has not committed. The session stays open for its next use."""
         if not self._is_guarded:
             super().close()
             return
@@ -372,7 +372,7 @@ class GuardedConnection(RecordedConnection):
             pg.connection.autocommit.__set__(self, value)  # type: ignore[attr-defined] # as above
 
     def set_session(self, *arguments: Any, **options: Any) -> None:
-        """Obey what can be obeyed inside of a transaction."""
+        """Switch to autocommit if that is asked for; other options cannot be set inside of a transaction, which is recorded."""
         if not self._is_guarded:
             super().set_session(*arguments, **options)
             return
@@ -382,7 +382,7 @@ class GuardedConnection(RecordedConnection):
             self._not_obeyed("set_session()", "all of a rehearsal is one transaction")
 
     def set_isolation_level(self, level: int | None) -> None:
-        """Obey what can be obeyed inside of a transaction."""
+        """Roll back and switch autocommit on or off, as the level says; other levels are not obeyed, which is recorded."""
         self.rollback()
         self.autocommit = level == pg.ISOLATION_LEVEL_AUTOCOMMIT
         if level not in {pg.ISOLATION_LEVEL_AUTOCOMMIT, pg.ISOLATION_LEVEL_READ_COMMITTED, None}:

@@ -1,4 +1,4 @@
-"""Hears what a migration says to its database, and asks the database what each statement did."""
+"""Records the statements that a migration sends, and asks the database what each of them did."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
     from migrate_graph.database.postgres.weaving import PostgresWeaver
 
 _ROWS: Final = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE", "WITH", "MERGE", "VALUES", "TABLE"})
-"""First words of statements that read or write rows, and change nothing else themselves."""
+"""First words of statements that read or write rows, and do nothing else."""
 
 _MOVES_ROWS: Final = frozenset({"COPY", "FETCH", "EXECUTE", "MOVE", "CLOSE", "DECLARE"})
-"""First words of others that do; what they read from end to end, they would elsewhere reach by an index."""
+"""First words of other statements that move rows. Their sequential scans are not reported: on other data an index could be used."""
 
 _UNSEEN: Final = frozenset({"DO", "CALL", "EXECUTE", "COPY", "FETCH", ""})
-"""First words of statements that only locks and counters tell of: none are left of a transaction that is over."""
+"""First words of statements whose text does not tell what they touch. Only locks and counters do, until the transaction ends."""
 
 _COMPOSITE = "c"
 
@@ -43,52 +43,52 @@ _NO_WORDS: Mapping[str, str] = {}
 
 
 class Session(Protocol):
-    """The connection of a migration that is watched."""
+    """The connection of a migration whose statements are recorded."""
 
     def ask(self, statement: str) -> list[tuple[Any, ...]]:
-        """Run statements of ours in the open transaction, unseen; return the rows of the last."""
+        """Run statements of this package in the open transaction, unrecorded; return the rows of the last."""
 
     def ask_again(self, name: str, statement: str) -> list[tuple[Any, ...]]:
-        """Run one statement of ours that is asked again and again."""
+        """Run one statement of this package that is sent often; it is prepared under its name."""
 
     @property
     def is_in_transaction(self) -> bool:
-        """Whether a transaction is open that answers questions."""
+        """Whether a transaction is open, and not aborted, so that queries can be sent."""
 
     @property
     def backslashes(self) -> bool:
-        """Whether backslashes escape in every string."""
+        """Whether backslashes are escapes in every string literal."""
 
     @property
     def info(self) -> Any:
-        """What libpq knows of the connection."""
+        """What libpq knows about the connection."""
 
     @property
     def weaver(self) -> PostgresWeaver | None:
-        """What lets views step aside for its statements; None where they do not."""
+        """What takes views down for its statements and brings them back; None where that is not done."""
 
 
 class _Step(Struct):
-    """What was seen of one migration so far.
+    """What was recorded of one migration so far.
 
     Attributes:
-        statements: that it sent.
-        refused: details of what the server would not do since something depends on it, by the place of the statement.
-        unmanaged: views among them that have no manager, where that was asked, by the place as well.
-        transaction: number of its transaction, from 0.
-        own_commits: that it made.
-        shapes: what statements of rows name, by the statement without its values.
-        locks: the strongest on each relation, by name.
-        touched: numbers of relations that were locked so that they could be changed.
-        born: numbers of relations that were not there when it began.
-        written: catalogs of which rows were written.
-        wrote: rows by table.
-        ours_too: this package has spoken meanwhile.
-        blind: nothing can be asked of what it did, for example of statements outside of any transaction.
-        outside: what it did beside its database.
-        not_rehearsed: why a part of it could not be watched.
+        statements: the statements that it sent.
+        refused: for statements that failed because something depends on an object: the detail of the error, by the index in `statements`.
+        unmanaged: for the same statements: the views in the way that have no manager, where that was found out; by the index, too.
+        transaction: number of its present transaction, from 0.
+        own_commits: number of its own commits.
+        shapes: what statements on rows name, by the statement without its values.
+        locks: the strongest lock on each relation, by name.
+        touched: OIDs of relations with a lock that allows to change them.
+        born: OIDs of relations that did not exist when it began.
+        written: names of the catalogs in which rows were written.
+        wrote: numbers of inserted, updated and deleted rows, by table.
+        ours_too: this package has sent statements on the connection meanwhile.
+        blind: it is not known what some statements did, for example outside of any transaction.
+        outside: what it did outside of its database.
+        not_rehearsed: why parts of it could not be watched; the keys are the reasons.
         difference: between the facts before and after.
-        reached: what it has reached beyond its words.
+        reached: what it has touched without naming it in a statement.
     """
 
     statements: list[Statement] = field(default_factory=list)
@@ -111,16 +111,16 @@ class _Step(Struct):
 
 
 class Recorder(Struct, eq=False):
-    """Watches one migration after another.
+    """Records one migration after another.
 
     Attributes:
-        facts: what the database is made of.
-        sizes: of relations where the migrations will really run, by name; None where nobody knows.
-        root: directory that places are shown relative to.
-        values: statements are told with their values.
-        secrets: what no output may contain.
-        own: numbers of the tool's own tables and their sequences, of which nothing is told.
-        reach: notes what is reached beyond the words; None: nobody asks.
+        facts: reads the objects and properties of the database.
+        sizes: sizes of relations in the database where the migrations will really run, by name; None where they are not known.
+        root: directory that file paths are shown relative to.
+        values: record statements with their values.
+        secrets: texts that no output may contain.
+        own: OIDs of the tool's own tables and their sequences, which are left out.
+        reach: notes what is touched without being named in a statement; None where that is not wanted.
     """
 
     facts: Facts
@@ -135,10 +135,10 @@ class Recorder(Struct, eq=False):
     _step: _Step = field(default_factory=_Step)
     _last: Glance = field(default_factory=dict)
     _forgets: bool = False
-    _is_up_to_date: bool = False  # nobody has spoken since the last look
-    _others_spoke: bool = False  # since the last look
-    _locks_went: bool = False  # a savepoint was gone back to
-    _again: tuple[str, Named] | None = None  # the last statement that was sent again since the last look
+    _is_up_to_date: bool = False  # nothing was sent since the last look
+    _others_spoke: bool = False  # this package has sent something since the last look
+    _locks_went: bool = False  # a rollback to a savepoint has released locks since the last look
+    _again: tuple[str, Named] | None = None  # of the last statement of a known shape since the last look
     _base: dict[int, tuple[int, int, int]] = field(default_factory=dict)
     _ours: set[int] = field(default_factory=set)
 
@@ -147,11 +147,11 @@ class Recorder(Struct, eq=False):
     # -- a migration ----------------------------------------------------------------------------------------------------------
 
     def begin(self, session: Session, ask: Ask, *, fresh: bool = False) -> None:
-        """Forget the migration before; what the open transaction has done until now is not this one's.
+        """Begin to record a migration; what the open transaction has done before is not counted.
 
         Args:
-            session: of the migration.
-            ask: runs a statement in a transaction that may be another one.
+            session: the connection of the migration.
+            ask: runs a statement, perhaps in another transaction.
             fresh: the open transaction has locked nothing yet.
         """
         if self._files is None or self._step.blind:
@@ -169,11 +169,11 @@ class Recorder(Struct, eq=False):
 
     @property
     def writes_shared(self) -> bool:
-        """Whether the migration has written what all databases of the server share."""
+        """Whether the migration has written into catalogs that all databases of the server share."""
         return not self._step.written.isdisjoint(SHARED)
 
     def footprint(self) -> Footprint:
-        """Return what was seen of the migration."""
+        """Return what was recorded of the migration."""
         step, sizes = self._step, self.sizes or {}
         names = {*step.locks, *step.wrote}
         return Footprint(
@@ -199,7 +199,7 @@ class Recorder(Struct, eq=False):
         )
 
     def note_outside(self, acts: Sequence[OutsideAct]) -> None:
-        """Add what the migration did beside its database."""
+        """Add what the migration did outside of its database."""
         self._step.outside += acts
 
     def not_rehearsed(self, why: str) -> None:
@@ -212,7 +212,7 @@ class Recorder(Struct, eq=False):
         return self._step.own_commits
 
     def survey(self) -> None:
-        """Look what became of the database since the survey before, in a transaction of its own."""
+        """Find out how the database has changed since the last survey, in a transaction of its own."""
         step = self._step
         said = "\n".join(each.sql for each in step.statements if first_word(each.sql) not in _ROWS).lower()
         step.difference = (
@@ -237,11 +237,11 @@ class Recorder(Struct, eq=False):
     # -- ends of transactions -----------------------------------------------------------------------------------------------------
 
     def before_end(self, session: Session, *, own: bool) -> None:
-        """Look at a transaction that is about to be committed, for real or not.
+        """Record what a transaction has done, before it is committed (or, in a rehearsal, treated as if it was).
 
         Args:
-            session: its connection.
-            own: the migration commits itself.
+            session: the connection of the migration.
+            own: the migration itself commits.
         """
         step = self._step
         if session.is_in_transaction:
@@ -249,7 +249,7 @@ class Recorder(Struct, eq=False):
             before = self._last
             now = self._last if self._is_up_to_date else self._look(session)
             if self.reach is not None and not step.statements and not step.ours_too:
-                self.reach.note("", None, before, now)  # it may have spoken past us
+                self.reach.note("", None, before, now)  # it may have sent statements that were not recorded
             for number, seen in now.items():
                 self._count(seen, self._base.get(number, (0, 0, 0)))
             self._base |= {number: seen.written for number, seen in now.items()}
@@ -258,11 +258,11 @@ class Recorder(Struct, eq=False):
             step.own_commits += 1
 
     def next_transaction(self) -> None:
-        """Note that the migration goes on in another transaction, as it sees it."""
+        """Note that the migration, from its own point of view, goes on in another transaction."""
         self._step.transaction += 1
 
     def after_end(self) -> None:
-        """Note that a transaction has really ended: its locks and its counters are gone."""
+        """Note that a transaction has really ended, so its locks and counters are gone."""
         self._last, self._is_up_to_date = {}, False
         if self._forgets:
             self._base = {}
@@ -270,7 +270,7 @@ class Recorder(Struct, eq=False):
         self._again = None
 
     def before_rollback(self, session: Session) -> None:
-        """Look at a transaction that is about to be rolled back: of its rows none stays."""
+        """Record the locks of a transaction before it is rolled back; its rows are not counted, since none stays."""
         self.next_transaction()
         if session.is_in_transaction:
             self._look_at_repeated(session)
@@ -300,10 +300,10 @@ class Recorder(Struct, eq=False):
     # -- statements -------------------------------------------------------------------------------------------------------------
 
     def overhear(self, session: Session) -> None:
-        """Note that something is sent that is not the migration's: what it locks is not its, either.
+        """Note that this package sends something on the connection; its locks must not be counted as the migration's.
 
         Args:
-            session: through which.
+            session: the connection.
         """
         if session.is_in_transaction:
             self._look_at_repeated(session)
@@ -318,14 +318,14 @@ class Recorder(Struct, eq=False):
         rows: Callable[[], int],
         send: Callable[[], Held],
     ) -> None:
-        """Send what the migration says, and note what that does.
+        """Send a statement of the migration, and record what it did.
 
         Args:
-            session: where it is sent.
-            texts: statements; more than one where the driver sends one again and again with other values.
-            source: the line that it comes from.
-            rows: tells how many rows it touched, when it was sent.
-            send: sends it, and tells what became of it.
+            session: the connection of the migration.
+            texts: the statement; several where the driver sends one statement with several lists of values.
+            source: the line of the user's code that sent it.
+            rows: returns how many rows it touched; called after it was sent.
+            send: sends it, and returns whether it was run as written, changed, held back or skipped.
         """
         text = texts[0] if texts else ""
         shape = without_values(text, backslashes=session.backslashes)
@@ -362,7 +362,7 @@ class Recorder(Struct, eq=False):
             ]
 
     def _begun(self, told: str, source: SourceLocation | None, named: Named | None) -> Statement:
-        """Return a statement that is about to be sent, with what its text names."""
+        """Return the record of a statement that is about to be sent, with what its text names."""
         if named is None:
             return Statement(sql=told, source=source, transaction=self._step.transaction)
         return Statement(
@@ -375,7 +375,7 @@ class Recorder(Struct, eq=False):
         )
 
     def _note_refused(self, session: Session, error: psycopg2.Error) -> None:
-        """Note what stood in the way of the statement that comes next into the list."""
+        """Note why the server refused the statement that is appended to the list next."""
         place, weaver = len(self._step.statements), session.weaver
         self._step.refused[place] = error.diag.message_detail or ""
         self._step.unmanaged[place] = weaver.unmanaged_by(error) if weaver else ()
@@ -387,7 +387,7 @@ class Recorder(Struct, eq=False):
             return found
         if session.is_in_transaction:
             return self._with_marks(session, found, before, named)
-        self._step.blind = True  # it was a transaction of its own, which is over
+        self._step.blind = True  # the statement was a transaction of its own, which has ended
         if self.reach is not None and first_word(found.sql) in _UNSEEN:
             self.not_rehearsed(f"a {first_word(found.sql)} was a transaction of its own: what it touched is not known")
         return found
@@ -401,7 +401,7 @@ class Recorder(Struct, eq=False):
         return told, (error.pgcode or "") if isinstance(error, psycopg2.Error) else ""
 
     def _named_in(self, session: Session, text: str, shape: str) -> Named:
-        """Return what a statement of rows names that was not sent before."""
+        """Return what a statement on rows names, whose shape was not seen before."""
         is_open = session.is_in_transaction
         if not is_open and (self.reach is None or session.info.transaction_status != IDLE):
             return UNKNOWN
@@ -420,11 +420,11 @@ class Recorder(Struct, eq=False):
         }
 
     def _look(self, session: Session, *, held: Held = Held.RUN) -> Glance:
-        """Look at the open transaction, and note what it has locked since the last look.
+        """Read the locks and counters of the open transaction, and note what it has locked since the last look.
 
         Args:
-            session: its connection.
-            held: what became of the statement before: one that is to run CONCURRENTLY locks less than it did here.
+            session: the connection of the migration.
+            held: how the last statement was run. One that was sent without its CONCURRENTLY (`CHANGED`) locks less in a real run.
         """
         if self._others_spoke or self._locks_went:
             self._look_at_ours(session)
@@ -448,7 +448,7 @@ class Recorder(Struct, eq=False):
         return now
 
     def _look_at_repeated(self, session: Session) -> None:
-        """Look, where statements were sent again since the last look, what the last of them may have done otherwise."""
+        """If statements of a known shape were sent since the last look: look now, as the last of them may have done something else."""
         if self._again is None:
             return
         (word, named), self._again = self._again, None
@@ -458,14 +458,14 @@ class Recorder(Struct, eq=False):
             self.reach.note(word, named, before, self._of_theirs(now))
 
     def _of_theirs(self, now: Glance) -> Glance:
-        """Return what was seen without the locks that this package has taken to read."""
+        """Return what was seen, without the read locks that this package has taken."""
         return {
             number: replace(seen, modes=seen.modes - {"AccessShareLock"}) if number in self._ours else seen
             for number, seen in now.items()
         }
 
     def _look_at_ours(self, session: Session) -> None:
-        """Where somebody else has spoken since the last look: what was only read then, this package has read."""
+        """Look after this package has sent something: relations that are new and only locked for reading, were read by this package."""
         now = self._glance(session)
         if not self._locks_went:
             self._ours |= {
@@ -475,7 +475,7 @@ class Recorder(Struct, eq=False):
         self._others_spoke = self._locks_went = False
 
     def _with_marks(self, session: Session, found: Statement, before: Glance, named: Named | None) -> Statement:
-        """Return a statement with what it locked, wrote anew and read from end to end."""
+        """Return a statement's record with the relations that it locked, rewrote and scanned sequentially."""
         now = self._look(session, held=found.held)
         word = first_word(found.sql)
         if self.reach is not None:

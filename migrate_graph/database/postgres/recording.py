@@ -1,4 +1,4 @@
-"""Cursors that let a recorder hear what is sent through them, however it is sent."""
+"""The connection and the cursors of a migration whose statements are recorded."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _OURS = "SELECT pg_catalog.substr(p.name, 15) FROM pg_catalog.pg_prepared_statem
 
 
 class RecordingCursor(WorkCursor):
-    """A cursor of a migration that is watched: the statements of a text are sent one by one."""
+    """A cursor that has each statement recorded; several statements in one text are sent one by one."""
 
     connection: RecordedConnection
 
@@ -102,10 +102,10 @@ class RecordingCursor(WorkCursor):
 
 
 class RecordedConnection(WorkConnection):
-    """The driver connection of a migration that is watched, and whose commits are commits.
+    """The driver connection of a migration that is recorded; its commits are real.
 
     Attributes:
-        recorder: hears what is sent; None while no migration is at work.
+        recorder: records what is sent; None while no migration uses the connection.
     """
 
     cursor_class = RecordingCursor
@@ -117,20 +117,20 @@ class RecordedConnection(WorkConnection):
 
     @property
     def is_marking(self) -> bool:
-        """Whether the marker is being written, which touches the tool's tables alone."""
+        """Whether the marker is being written now, which touches only the tool's tables."""
         return self._marking
 
     def parts_of(self, text: str) -> list[Statement]:
-        """Return what a text is sent as: where each statement is a transaction of its own, one text is one, and stays so."""
+        """Return the statements to send one by one; empty in autocommit, where a text must stay one message: it is one transaction."""
         return [] if self.autocommit else split(text, backslashes=self.backslashes)
 
     def hear(self, cursor: pg.cursor, found: Sequence[Statement], who: Speaker, send: Callable[[str], object]) -> None:
-        """Run a statement that the recorder hears.
+        """Run a statement of the migration, and have it recorded.
 
         Args:
-            cursor: through which it is sent.
-            found: what; more than one where the driver repeats one with other values.
-            who: says it.
+            cursor: the one that sends it.
+            found: the statement; several where the driver sends one statement with several lists of values.
+            who: the code that sends it.
             send: sends a text.
         """
         if self.recorder is None or not found:
@@ -145,7 +145,7 @@ class RecordedConnection(WorkConnection):
         )
 
     def _planned_there(self) -> set[str]:
-        """Return which of our statements the server still knows by name."""
+        """Return the names of this package's prepared statements that still exist, without their prefix."""
         return {name for (name,) in self.ask(_OURS)}
 
     def _carry_out(self, recorder: Recorder, statement: Statement, send: Callable[[str], object]) -> Held:
@@ -161,32 +161,32 @@ class RecordedConnection(WorkConnection):
         return Held.RUN
 
     def look_after(self, text: str) -> None:
-        """Notice that a statement may have made the server forget ours."""
+        """Find out, after a DEALLOCATE or DISCARD, which of this package's prepared statements still exist."""
         if self._planned and _FORGETS.search(text):
             self._planned = self._planned_there() if self.is_in_transaction else set()
 
     # -- see `recorder.Session` -----------------------------------------------------------------------------------------------
 
     def ask(self, statement: str) -> list[tuple[Any, ...]]:
-        """Run statements of ours, unseen."""
+        """Run statements of this package, unrecorded; return the rows of the last one."""
         with pg.connection.cursor(self, cursor_factory=pg.cursor) as cursor:
             return rows_of(cursor, statement)
 
     def ask_again(self, name: str, statement: str) -> list[tuple[Any, ...]]:
-        """Run one statement of ours that is asked again and again: it is planned once."""
+        """Run a statement of this package that is sent often; it is prepared the first time."""
         if name not in self._planned:
             self.ask(f"PREPARE migrate_graph_{name} AS {statement}")
             self._planned.add(name)
         return self.ask(f"EXECUTE migrate_graph_{name}")
 
     def forget_attempt(self) -> None:
-        """Be as a connection is that no attempt has had."""
+        """Set all attributes as on a connection that no attempt has used."""
         super().forget_attempt()
-        self._planned = set()  # the server has forgotten them, too
+        self._planned = set()  # the session was cleaned with DEALLOCATE ALL
 
     @property
     def is_in_transaction(self) -> bool:
-        """Whether a transaction is open that answers questions."""
+        """Whether a transaction is open, and not aborted, so that queries can be sent."""
         return not self.closed and bool(self.info.transaction_status == INTRANS)
 
     # -- ends -------------------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Works that share one transaction which nothing can commit: what a migration would do is done, seen, and undone."""
+"""A rehearsal in one transaction that nothing can commit: migrations are run, watched, and rolled back."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _SEQUENCES = "SELECT pg_catalog.format('%I.%I', schemaname, sequencename), last_
 
 
 class GuardedWork(SharedWork):
-    """See `database.Work`; nothing of it stays."""
+    """See `database.Work`; its work is rolled back in the end, or committed where the database was made for that."""
 
     has_new_session = False
     _connection: GuardedConnection
@@ -113,7 +113,7 @@ if TYPE_CHECKING:
 
 
 class GuardedBackend(WatchedBackend):
-    """See `database.Backend` and `watching.Rehearsing`; nothing of what its migrations do stays."""
+    """See `database.Backend` and `watching.Rehearsing`; its migrations share one session, in which they cannot commit themselves."""
 
     def __init__(self, settings: Settings, watching: Watching) -> None:
         super().__init__(settings, watching)
@@ -124,17 +124,17 @@ class GuardedBackend(WatchedBackend):
 
     @property
     def guarded(self) -> GuardedConnection:
-        """The one connection of the rehearsal; there is none before it begins."""
-        assert self._guarded is not None  # noqa: S101 - asked when it has begun
+        """The one connection of the rehearsal; it exists from `begin` on."""
+        assert self._guarded is not None  # noqa: S101 - only used after `begin`
         return self._guarded
 
     @property
     def keeps(self) -> bool:
-        """Whether what a migration did is committed, as far as it is this database's own."""
+        """Whether the work of each migration is committed, unless it writes what all databases of the server share."""
         return self._watching.keeping is Keeping.BY_STEP
 
     def begin(self) -> None:
-        """Open the transaction that nothing can commit, make the tool's tables in it, and look what the database is made of."""
+        """Open the guarded transaction, create the tool's tables in it, and read the facts of the database."""
         self._sequences = self._values_of_sequences()
         self._guarded = self._sessions.open("rehearsal", GuardedConnection, ours=True)
         self.guarded.guard(keeps=self.keeps, pooled=self._sessions.pooled)
@@ -162,12 +162,12 @@ class GuardedBackend(WatchedBackend):
 
     @property
     def settings(self) -> Settings:
-        """Of the database."""
+        """The settings of the database."""
         return self._settings
 
     @property
     def patience(self) -> Patience:
-        """What waits for the server."""
+        """What runs calls that may block."""
         return self._sessions.patience
 
     def dals(self) -> SpareDal:
@@ -180,7 +180,7 @@ class GuardedBackend(WatchedBackend):
         return [*place, *self._sessions.settings(self.guarded, ours=False)]
 
     def write_success(self, key: AttemptKey) -> None:
-        """Record, inside of the rehearsal, that a migration is installed; the ledger's sequence must not advance by that."""
+        """Record, inside of the rehearsal, that a migration is installed; without its sequence, which a rollback would not set back."""
         flag = "F" if key.reverts else "T"
         ledger, numbered = self.names.quoted(self.names.ledger), self._is_numbered
         own = '"id", ' if numbered else ""
@@ -206,7 +206,7 @@ class GuardedBackend(WatchedBackend):
 
     def _read_facts(self, query: str, relations: frozenset[int]) -> Sequence[tuple[Any, ...]]:
         connection = self.guarded
-        if self.keeps and not connection.bound:  # then it is committed, and others can see it
+        if self.keeps and not connection.bound:  # the work is committed, so the keeper can see it
             return super()._read_facts(query, relations)
         rows = connection.ask(f"SAVEPOINT {_LOOK}; {SETTINGS}; {with_numbers(query, relations)}")
         connection.ask(f"ROLLBACK TO SAVEPOINT {_LOOK}; RELEASE SAVEPOINT {_LOOK}")
@@ -237,10 +237,10 @@ class GuardedBackend(WatchedBackend):
             return self.inner.read_installed(names)
 
     def record_failure(self, key: AttemptKey, *, error: str, seconds: float, commits: int = 0) -> None:
-        """Record nothing: no journal is kept of a rehearsal."""
+        """Record nothing: a rehearsal writes no journal."""
 
     def outcome_of(self, key: AttemptKey) -> Known:
-        """Return that it failed, and how many commits of its own came before."""
+        """Return that the attempt failed, and how many commits of its own it made before."""
         return Known(succeeded=False, commits=self._recorder.own_commits if self._recorder else 0)
 
     def explain(self, error: BaseException) -> Trouble:
@@ -251,7 +251,7 @@ class GuardedBackend(WatchedBackend):
         return trouble
 
     def remarks(self) -> tuple[str, ...]:
-        """Return what is not as it will be, and what stays."""
+        """Return, in words, how the rehearsal differed from a real run, and what of it stays in the database."""
         told = list(super().remarks())
         if not self.keeps:
             told.append(
@@ -277,4 +277,4 @@ class GuardedBackend(WatchedBackend):
         super().close()
 
     def prepare(self) -> None:
-        """Make nothing: the tool's tables are made inside of the rehearsal."""
+        """Create nothing: `begin` creates the tool's tables inside of the rehearsal."""

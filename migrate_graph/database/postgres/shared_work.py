@@ -1,4 +1,4 @@
-"""One attempt of several that share a session on PostgreSQL: what all of these are, and what is judged when a body has returned."""
+"""The base class of attempts that share one session on PostgreSQL, in an atomic run or in a rehearsal."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ class SharedWork(ABC):
     """See `database.Work`; several of them share one session.
 
     Args:
-        connection: that all share.
-        settings: of the database.
-        names: of the tool's tables.
+        connection: the connection that all of them share.
+        settings: the settings of the database.
+        names: the names of the tool's tables.
         dals: makes the `DAL`.
-        patiently: runs a call on a connection that may have to wait, telling what for.
-        name: of the migration.
+        patiently: runs a call that may block on a connection, and reports what it waits for.
+        name: name of the migration.
     """
 
     views: ViewKeeper
@@ -66,7 +66,7 @@ class SharedWork(ABC):
         self._view_ledger = ViewLedger(names, run_as_ourselves, locate=self._catalog.locate)
 
     def _connector(self, *_dsn: Any, **_options: Any) -> Any:
-        """Return pyDAL the connection that all share; it asks for one in every thread and process that uses the `DAL`."""
+        """Return the shared connection to pyDAL, which calls this in every thread and process that uses the `DAL`."""
         self._owner.check()
         return self._connection
 
@@ -82,13 +82,16 @@ class SharedWork(ABC):
         return weaver
 
     def _require_whole(self, lost: str, *, is_closed: bool, single: bool, of_what: str) -> None:
-        """Refuse what is not whole.
+        """Raise if the work of the body is not complete.
 
         Args:
-            lost: what was rolled back without the body's noticing, in words.
+            lost: why work of the body was rolled back, in words; empty when none was.
             is_closed: the body has closed the connection.
-            single: it is one transaction.
-            of_what: what is lost with an aborted transaction.
+            single: the migration is one transaction.
+            of_what: what is lost with an aborted transaction, for the message.
+
+        Raises:
+            AttemptFailed: it is not complete.
         """
         lost = f"{lost}, which is rolled back" if lost else ""
         require_whole(refused=self._owner.refused, lost=lost, is_closed=is_closed, single=single)
@@ -99,7 +102,7 @@ class SharedWork(ABC):
             )
 
     def leftovers(self) -> list[str]:
-        """Return what no rollback removes: nothing, in one transaction."""
+        """Return an empty list: in one transaction nothing is left that a rollback does not remove."""
         return []
 
     def is_lost(self) -> bool:
@@ -120,7 +123,7 @@ class SharedWork(ABC):
 
     @abstractmethod
     def _leave(self) -> None:
-        """Return the session to whoever has it next, with what is open rolled back."""
+        """Roll back what is open, and leave the session to the next migration."""
 
     def hang_up(self) -> None:
         cut(self._connection)

@@ -1,4 +1,4 @@
-"""A backend whose migrations are watched while they are applied: every commit is one."""
+"""A backend that records what its migrations do while it applies them; their commits are real."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ if TYPE_CHECKING:
 
 
 class Observation:
-    """What is noted of one migration, from the beginning of its body to the end of its work.
+    """Watches one migration, from the beginning of its body to the end of its work.
 
     Args:
-        name: of the migration.
-        recorder: hears it.
-        outside: stands around its body.
-        footprints: where what was seen is kept.
+        name: name of the migration.
+        recorder: records its statements.
+        outside: makes the context manager that watches what its body does outside of the database.
+        footprints: receives the result, under the name.
     """
 
     def __init__(self, name: str, recorder: Recorder, outside: Outside, footprints: dict[str, Footprint]) -> None:
@@ -51,15 +51,15 @@ class Observation:
         self._is_over = False
 
     def body_begins(self) -> None:
-        """Look from here on at what the body does beside its database."""
+        """Start to watch what the body does outside of its database."""
         self._acts = self._around.enter_context(self._outside(self._name))
 
     def body_ends(self) -> None:
-        """Look at that no more."""
+        """Stop to watch what the body does outside of its database."""
         self._around.close()
 
     def end(self) -> None:
-        """Look what has become of the database, and keep what was seen."""
+        """Find out how the database has changed, and store the footprint; does nothing the second time."""
         self.body_ends()
         if self._is_over:
             return
@@ -73,7 +73,7 @@ class Observation:
 
 
 class WatchedWork(PostgresWork):
-    """See `database.Work`; its statements are heard."""
+    """See `database.Work`; its statements are recorded."""
 
     observation: Observation | None = None
 
@@ -83,13 +83,13 @@ class WatchedWork(PostgresWork):
             connection.recorder = self.observation.recorder
 
     def observe(self, observation: Observation, ask: Callable[[str], Sequence[tuple[Any, ...]]]) -> None:
-        """Begin to hear everything, from the beginning of the body on.
+        """Begin to record what the migration sends.
 
         Args:
-            observation: of the migration.
-            ask: runs a statement elsewhere.
+            observation: watches the migration.
+            ask: runs a statement on another connection.
         """
-        assert isinstance(self._connection, RecordedConnection)  # noqa: S101 - what the backend opens
+        assert isinstance(self._connection, RecordedConnection)  # noqa: S101 - the backend's `connection_class`
         observation.recorder.begin(self._connection, ask)
         self.observation = observation
 
@@ -100,7 +100,7 @@ class WatchedWork(PostgresWork):
             self.observation.body_begins()
 
     def check(self) -> None:
-        """Judge the session after the body has returned."""
+        """Check the session after the body has returned; see `database.Work`."""
         self._body_ends()
         super().check()
 
@@ -121,7 +121,7 @@ class WatchedWork(PostgresWork):
             self.observation.body_ends()
 
     def close(self) -> None:
-        """Close the connection, and keep what was seen."""
+        """Close the connection, and store the footprint."""
         self._body_ends()
         if not self._ended and isinstance(self._connection, RecordedConnection):
             self._connection.recorder = None
@@ -148,7 +148,7 @@ class WatchedBackend(PostgresBackend):
         self._planned_on: Any = None
 
     def begin(self) -> None:
-        """Look what the database is made of before anything runs."""
+        """Read the facts of the database before anything runs."""
         self._look_at_all(self._alive_keeper().info.server_version, self._look)
 
     def _look_at_all(self, version: int, ask: Callable[[str], Sequence[tuple[Any, ...]]]) -> None:
@@ -181,30 +181,30 @@ class WatchedBackend(PostgresBackend):
         return work
 
     def remarks(self) -> tuple[str, ...]:
-        """Return what is not as it will be, and what has changed that no migration was seen to change."""
+        """Return, in words, what has changed in the database although no migration was seen to change it."""
         if self.ended or self._facts is None:
             return ()
         left = self._facts.read_whole()
         found = sorted(
             f"{fact.kind} {fact.identity}"
             for fact in left.added | left.changed | left.removed
-            if fact.kind not in {"role", "membership", "setting"}  # which may be anybody's
+            if fact.kind not in {"role", "membership", "setting"}  # all databases of the server share these
         )
         return (f"changed, too, by one of them unseen or by somebody else: {', '.join(found)}",) if found else ()
 
     def _look(self, statement: str) -> list[tuple[Any, ...]]:
-        """Run a statement on the keeper as it is written."""
+        """Run a statement without parameters on the keeper."""
         with self._explained():
             return self._patiently(send, statement)
 
     def _read_facts(self, query: str, relations: frozenset[int]) -> Sequence[tuple[Any, ...]]:
-        """Read facts on the keeper, which is asked nothing but that meanwhile, as far as names and formats matter."""
+        """Read facts on the keeper, with settings under which names and values are written the same each time."""
         if self._sessions.pooled:
             return self._patiently(_in_a_moment, with_numbers(query, relations))
         return self._patiently(self._facts_of, query, relations)
 
     def _facts_of(self, keeper: Any, query: str, relations: frozenset[int]) -> list[tuple[Any, ...]]:
-        """Plan each query once: that takes longer than to answer it."""
+        """Run a query as a prepared statement: planning it takes longer than running it."""
         with keeper.cursor() as cursor:
             if keeper is not self._planned_on:
                 self._planned, self._planned_on = {}, keeper
@@ -218,7 +218,7 @@ class WatchedBackend(PostgresBackend):
 
 
 def _in_a_moment(connection: Any, query: str) -> list[tuple[Any, ...]]:
-    """Run a query in a transaction of its own, of which nothing stays."""
+    """Run a query in a transaction of its own, which is rolled back, so that its settings do not stay."""
     with connection.cursor() as cursor:
         cursor.execute("BEGIN")
         try:

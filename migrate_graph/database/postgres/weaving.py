@@ -1,4 +1,4 @@
-"""Sends the statements of a body again when views were in their way, which have stepped aside meanwhile."""
+"""Takes down the views that block a statement of a body, and sends the statement again."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 _WORDS = r"(?:ALTER|DROP|DO|CALL|CREATE\s+OR\s+REPLACE)\b"
 _BEGINNING = re.compile(rf"(?:\A|;)\s*{_WORDS}", re.IGNORECASE)
 _ANYWHERE = re.compile(rf"\b{_WORDS}", re.IGNORECASE)
-# These drop what the text need not name.
+# These may drop objects that the text does not name.
 _CASCADING = re.compile(rf"\bCASCADE\b|(?:\A|;){SPACE}*+(?:DO|CALL)\b", re.IGNORECASE | re.DOTALL)
-# Of these ours might not be the innermost savepoint any more when the text has been sent.
+# After one of these, the savepoint set here may not be the innermost one any more.
 _SAVEPOINTS = re.compile(rf"(?:\A|;){SPACE}*+(?:SAVEPOINT|RELEASE|ROLLBACK)\b", re.IGNORECASE | re.DOTALL)
 
 _NOWHERE = "migrate_graph_not_woven"
@@ -41,7 +41,7 @@ _OUTSIDE = (
 
 
 def may_block(text: str) -> bool:
-    """Return whether a statement of a text may be refused since a view depends on something: known by first words."""
+    """Return whether a view may block a statement of this text; judged by the first words of its statements."""
     if "--" not in text and "/*" not in text:
         return (_BEGINNING.search(text) if ";" in text else _BEGINNING.match(text)) is not None
     return _ANYWHERE.search(text) is not None and any(
@@ -50,14 +50,14 @@ def may_block(text: str) -> bool:
 
 
 class PostgresWeaver(Weaver):
-    """Weaves what one connection of an attempt sends.
+    """Lets views step aside for the statements of one attempt.
 
     Args:
-        keeper: of the attempt.
-        ledger: the view ledger on its connection.
-        catalog: on its connection.
-        company: knows the managers.
-        connection: returns the one that the attempt has now.
+        keeper: takes views of the attempt down and brings them up.
+        ledger: the view ledger, on the attempt's connection.
+        catalog: the catalog of views, on the attempt's connection.
+        company: knows the managers of the run's views.
+        connection: returns the present connection of the attempt.
     """
 
     def __init__(
@@ -88,8 +88,8 @@ class PostgresWeaver(Weaver):
         """Send a statement of the body.
 
         Args:
-            connection: of the attempt; the marker stands in its transaction.
-            query: what is sent.
+            connection: the connection of the attempt; the marker is written in its transaction.
+            query: the statement.
             call: sends it.
         """
         if self.is_at_work or threading.get_ident() != self._thread:
@@ -109,10 +109,10 @@ class PostgresWeaver(Weaver):
             self._send_outside(call)
 
     def _send_guarded(self, connection: WorkConnection, text: str, call: Callable[[], object]) -> None:
-        """Send it, and refuse what it has done if a managed view went along.
+        """Send a statement; undo it and fail if it has dropped a managed view.
 
         Raises:
-            ViewError: one did.
+            ViewError: it has dropped one.
         """
         before = self.managed() if connection.weaves and may_block(text) and _CASCADING.search(text) else {}
         if not before:
@@ -143,7 +143,7 @@ class PostgresWeaver(Weaver):
             raise
 
     def _send(self, connection: WorkConnection, text: str, call: Callable[[], object]) -> None:
-        """Send it, and again as often as views have stepped aside for it."""
+        """Send a statement; as long as views block it, take them down and send it again."""
         mark = Savepoint("migrate_graph_weave", connection.say)
         before = self.managed() if _CASCADING.search(text) else {}
         for _ in range(MOST_REFUSALS):
@@ -158,7 +158,7 @@ class PostgresWeaver(Weaver):
                 refused = self._step_aside(error.diag.message_detail or "")
                 if refused is None:
                     continue
-                connection.abort(_NOWHERE)  # as it is after an error
+                connection.abort(_NOWHERE)  # the body must see an aborted transaction, as after any SQL error
                 self.note_refused(error, refused)
                 raise
             if before and connection.weaves and (taken := self.gone(before, text)):
@@ -171,7 +171,7 @@ class PostgresWeaver(Weaver):
         call()
 
     def _save(self, taken: Mapping[int, str]) -> None:
-        """Take down, so that nothing of them is lost, what CASCADE would drop.
+        """Take down the views that CASCADE would drop, so that their privileges and comments are not lost.
 
         Raises:
             ViewError: they cannot be taken down.
