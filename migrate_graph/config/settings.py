@@ -164,6 +164,18 @@ def _checked_jobs(jobs: int) -> int:
     return jobs
 
 
+def _checked_timeout(seconds: float) -> float:
+    """Refuse what PostgreSQL, which counts milliseconds, would take for none, or not at all."""
+    if 0 < seconds < SHORTEST_TIMEOUT:
+        raise Refused("PostgreSQL takes less than a millisecond for no limit", "write 0.001 or more; 0 = no limit")
+    if seconds > LONGEST_TIMEOUT:
+        raise Refused(f"PostgreSQL has no timeout of more than {LONGEST_TIMEOUT:,} seconds", "write 0 for no limit")
+    return seconds
+
+
+SHORTEST_TIMEOUT, LONGEST_TIMEOUT = 0.001, (2**31 - 1) // 1000
+
+
 @dataclass(init=False, repr=False, eq=False)
 class Config:
     """The settings of one project; each attribute can be read and set, and is checked when it is set."""
@@ -210,9 +222,14 @@ class Config:
         600.0, "how long to wait for another run; 0 tries once", flag="--lock-timeout", ours=True
     )
     lock_timeout: Seconds = setting(
-        10.0, "how long a statement waits for a lock before it is retried; 0 = for ever", ours=True
+        10.0,
+        "how long a statement waits for a lock before it is retried; 0 = for ever",
+        ours=True,
+        check=_checked_timeout,
     )
-    statement_timeout: Seconds = setting(0.0, "how long a statement may take; 0 = as long as it likes", ours=True)
+    statement_timeout: Seconds = setting(
+        0.0, "how long a statement may take; 0 = as long as it likes", ours=True, check=_checked_timeout
+    )
     session: Literal["reused", "fresh"] = setting(
         "reused", "whether the session of a migration that succeeded is reset and used for the next one", ours=True
     )

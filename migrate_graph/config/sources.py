@@ -13,6 +13,7 @@ from migrate_graph.config.pyproject import filled, places_of_keys, tool_table
 from migrate_graph.config.settings import Config, Problem, setting_called
 from migrate_graph.config.typedal import of_typedal
 from migrate_graph.config.values import RawValue, Refused, Source, SourceKind
+from migrate_graph.messages import similar
 
 AnyConfig = TypeVar("AnyConfig", bound=Config)
 FALLBACK = "DATABASE_URL"
@@ -66,6 +67,8 @@ def load_config(
     ]
     problems += contradictions(given)
     remarks += _crossed(given)
+    remarks += _misspelt(dotenv.variables or {}, dotenv.where)
+    remarks += _misspelt(environ, "environment")
     config = kind(environ=environ)
     config.take([*_fallback(given, dotenv, environ, root / "pyproject.toml"), *given], problems)
     config.remember(dotenv, remarks)
@@ -147,6 +150,31 @@ def _in_variables(variables: Mapping[str, str], kind: SourceKind, where: str = "
                 yield RawValue(name, text, Source(kind, where or name), key=setting.name)
 
 
+_PACKAGE_PREFIX, _PREFIX = "MIGRATE_GRAPH_", "MIGRATE_"
+_NEAR, _VERY_NEAR = 0.8, 0.9
+
+
+def _misspelt(variables: Mapping[str, str], where: str) -> list[str]:
+    """Remark on variables that look like those of settings, and are none."""
+    names = sorted(name for name in variables if _plain(name).startswith("MIGRAT"))
+    meant = {name: _meant_by(_plain(name)) for name in names}
+    return [f"{where}: {name} is no setting; did you mean {other}?" for name, other in meant.items() if other]
+
+
+def _meant_by(name: str) -> str:
+    """Return the variable of a setting that one which begins with `MIGRAT` may be meant for; empty where it is one, or like none."""
+    settings = list(Config.settings())
+    known = [variable for each in settings for variable in each.variables]
+    if name in known:
+        return ""
+    by_end = {each.name.upper().removeprefix(_PREFIX): each.variables[0] for each in settings} | {"URL": "MIGRATE_URI"}
+    prefix = next((each for each in (_PACKAGE_PREFIX, _PREFIX) if name.startswith(each)), "")
+    end = name.removeprefix(prefix)
+    if not prefix:
+        return next(iter(similar(name, known, most=1, cutoff=_VERY_NEAR)), "")
+    return by_end.get(end) or next((by_end[each] for each in similar(end, by_end, most=1, cutoff=_NEAR)), "")
+
+
 def _plain(name: str) -> str:
     return name.upper().replace("-", "_")
 
@@ -165,7 +193,7 @@ def _in_pyproject(
     except (OSError, UnicodeDecodeError) as error:
         problems.append(Problem(f"{file.name} cannot be read: {error}", "make it a readable text in UTF-8"))
         return
-    settings = tool_table(content, file.name, "migrate")
+    settings = tool_table(content, file.name, "migrate", package="migrate_graph")
     if isinstance(settings, Problem):
         problems.append(settings)
         return

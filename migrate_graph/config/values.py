@@ -28,6 +28,9 @@ _EXPECTED = {bool: "true or false", str: "a text"}
 _TRUE = frozenset({"1", "true", "t", "yes", "y", "on"})
 _FALSE = frozenset({"0", "false", "f", "no", "n", "off"})
 _NUMBER = re.compile(r"[0-9]+(\.[0-9]*)?", re.ASCII)
+_MOST = {float: 10**9, int: 10**18}
+"""More seconds, and more bytes or rows, than anybody means; Python cannot wait for ten times as long."""
+_DIGITS = 20
 
 
 class SourceKind(StrEnum):
@@ -203,19 +206,21 @@ def _boolean(value: object, *, from_text: bool) -> bool:
 
 
 def _number(value: object, wanted: type[float] | type[int], *, from_text: bool) -> float:
-    if from_text and _NUMBER.fullmatch(str(value)):
-        value = float(str(value)) if "." in str(value) else int(str(value))
+    if from_text and _NUMBER.fullmatch(text := str(value)):
+        value = float(text) if "." in text or len(text) > _DIGITS else int(text)
     if isinstance(value, bool) or not isinstance(value, (int, wanted)) or not 0 <= value < float("inf"):
         raise WrongType
+    if value > _MOST[wanted]:
+        raise Refused(f"it is more than {_MOST[wanted]:,}", "write a smaller number")
     return wanted(value)
 
 
 def _texts(value: object, *, from_text: bool) -> tuple[str, ...]:
     if from_text:
         value = [text for text in re.split(r"[\s,]+", str(value)) if text]
-    if not isinstance(value, list | tuple | set | frozenset):
+    if not isinstance(value, list | tuple | set | frozenset) or not all(isinstance(each, str) for each in value):
         raise WrongType
-    return tuple(str(each).strip() for each in value)
+    return tuple(each.strip() for each in value)
 
 
 def _budget(value: object, *, from_text: bool) -> Budget:

@@ -157,6 +157,14 @@ def test_d08b_one_bad_value_does_not_drop_the_file_silently(tmp_path: Path) -> N
         ("ignore = 'MG101'", "a list of codes"),
         ("ignore = ['MG101', 'nonsense']", "a list of codes"),
         ("migrations_file = 1979-05-27", "migrations_file = datetime.date"),
+        ("drift_ignore = ['log_*', 5]", "drift_ignore = ['log_*', 5], but it takes a list of patterns"),
+        ("ignore = ['MG101', ['MG102']]", "a list of codes"),
+        ("connect_wait = 1e10", "connect_wait: it is more than 1,000,000,000"),
+        (f"lock_timeout_wait = 1{'0' * 400}", "lock_timeout_wait: it is more than 1,000,000,000"),
+        (f"restore_size_limit = 1{'0' * 400}", "restore_size_limit: it is more than"),
+        ("rehearse_budget.rewrites = 5", "rehearse_budget: there is no budget for rewrites"),
+        ("[tool.migrate.rehearse_budget]\nrewrites = 5", "rehearse_budget: there is no budget for rewrites"),
+        ("[[tool.migrate.extra]]", "there is no setting 'extra'"),
     ],
 )
 def test_d18_wrong_types_are_not_coerced(tmp_path: Path, line: str, told: str) -> None:
@@ -172,6 +180,8 @@ def test_d18_wrong_types_are_not_coerced(tmp_path: Path, line: str, told: str) -
         ("MIGRATE_LOCK_TIMEOUT", "10s"),
         ("MIGRATE_LOCK_TIMEOUT", "1e400"),
         ("MIGRATE_LOCK_TIMEOUT", "٣"),
+        ("MIGRATE_LOCK_TIMEOUT", "9" * 5000),
+        ("MIGRATE_RESTORE_SIZE_LIMIT", "9" * 5000),
         ("MIGRATE_RESTORE_SIZE_LIMIT", "1.5"),
         ("MIGRATION_ORDERING_MODE", "intertwine"),
     ],
@@ -212,10 +222,59 @@ def test_secrets_do_not_stand_in_faults_or_in_repr(tmp_path: Path) -> None:
         ("[tool.migrate]\nschema = 'a'\nschema = 'b'\n", "pyproject.toml"),
         ("[tool]\nmigrate = 3\n", "tool.migrate is no table"),
         ("tool = 3 # migrate\n", "tool.migrate is no table"),
+        (f"[tool.migrate]\njobs = {'9' * 5000}\n", "pyproject.toml: cannot be read"),
+        (f"[tool.migrate]\njobs = {'[' * 5000}{']' * 5000}\n", "pyproject.toml: cannot be read"),
     ],
 )
 def test_bad_toml(tmp_path: Path, toml: str, place: str) -> None:
     assert place in faults(project(tmp_path, toml)).message
+
+
+@pytest.mark.parametrize(
+    ("toml", "told"),
+    [
+        ("[tool.migrate_graph]\njobs = 2\n", "pyproject.toml:1: nothing reads the table [tool.migrate_graph]"),
+        ("[tool.migrate]\n[tool.migrate-graph.x]\n", "pyproject.toml:2: nothing reads the table [tool.migrate-graph]"),
+        ("\n[tool.'Migrate']\nmigrate_uri = ''\n", "pyproject.toml:2: nothing reads the table [tool.Migrate]"),
+        ("[tool]\nmigrate_graph.jobs = 2\n", "pyproject.toml: nothing reads the table [tool.migrate_graph]"),
+        ("[migrate]\njobs = 2\n", "pyproject.toml:1: nothing reads the table [migrate]"),
+    ],
+)
+def test_a_table_that_was_meant_to_be_ours_is_told(tmp_path: Path, toml: str, told: str) -> None:
+    error = faults(project(tmp_path, toml))
+    assert (error.message, error.hint) == (told, "write [tool.migrate]")
+
+
+def test_tables_and_texts_of_others_are_not_looked_at(tmp_path: Path) -> None:
+    text = 'readme = """\n[migrate]\n[tool.migrate_graph]\n"""\n'
+    toml = f"[project]\nname = 'migrate'\n{text}[tool.migrateit]\n[tool.edwh]\nmigrate_graph = 1\n"
+    assert load_config(project(tmp_path, toml), {}).remarks == ()
+
+
+@pytest.mark.parametrize("name", ["lock_timeout", "statement_timeout"])
+def test_a_timeout_is_one_that_postgresql_can_keep(tmp_path: Path, name: str) -> None:
+    for wrong, told in (("0.0009", "for no limit"), ("2147484", "no timeout of more than 2,147,483 seconds")):
+        assert told in faults(project(tmp_path, f"[tool.migrate]\n{name} = {wrong}\n")).message
+    for right in (0, 0.001, 2147483):
+        config = load_config(project(tmp_path, f"[tool.migrate]\n{name} = {right}\n"), {})
+        assert getattr(config, name) == right
+
+
+def test_variables_that_are_like_those_of_settings_are_told(tmp_path: Path) -> None:
+    meant = {
+        "MIGRATE_GRAPH_JOBS": "MIGRATE_JOBS",
+        "MIGRATE_LOCKTIMEOUT": "MIGRATE_LOCK_TIMEOUT",
+        "MIGRATE_SCHEMA": "SCHEMA",
+        "MIGRATE_URL": "MIGRATE_URI",
+        "MIGRATION_FILE": "MIGRATIONS_FILE",
+        "migrate-weav": "MIGRATE_WEAVE",
+    }
+    others = ("MIGRATE_USER", "MIGRATE_ENV", "MIGRATE_VERSION", "MIGRATIONS", "JOB", "MIGRATE_JOBS", "MIGRATE_LOCK")
+    config = load_config(project(tmp_path, dotenv="MIGRATE_JOB=x\n"), dict.fromkeys((*meant, *others), "2"))
+    assert set(config.remarks) == {
+        ".env: MIGRATE_JOB is no setting; did you mean MIGRATE_JOBS?",
+        *(f"environment: {name} is no setting; did you mean {other}?" for name, other in meant.items()),
+    }
 
 
 def test_unreadable_files_are_faults(tmp_path: Path) -> None:
