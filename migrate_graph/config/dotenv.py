@@ -1,4 +1,4 @@
-"""The `.env` of a project: found below the project's top, judged by its owner, and read once."""
+"""The `.env` of a project: found from its directory upwards, refused if another user may have put it there, and read once."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from migrate_graph.ownership import is_foreign, is_open_to_all
 _PATIENCE = 2.0
 """Seconds that a named pipe may take to be filled."""
 
-# What changes which programs run, where a library looks for its files, or how a program reads its input. Whoever can write
-# a .env could run code of his own by these, or change what git and libpq answer.
+# Variables that change which programs run, where a library looks for its files, or how a program reads its input. With these,
+# anyone who can write a .env could run code of their own, or change what git and libpq answer.
 _UNSAFE = re.compile(
     r"GIT_.*|LD_.*|DYLD_.*|PYTHON.*|PATH|PATHEXT|_.*|SHELL|SHELLOPTS|BASHOPTS|BASH_.*|ENV|IFS|CDPATH|PS4|PROMPT_COMMAND|HOME|TMPDIR|TEMP|TMP"
     r"|XDG_.*|USERPROFILE|APPDATA|COMSPEC|SYSTEMROOT|GLIBC_.*|MALLOC_.*|GCONV_PATH|LOCPATH|NLSPATH|HOSTALIASES|LOCALDOMAIN|RES_OPTIONS"
@@ -36,7 +36,7 @@ class Dotenv(Struct, frozen=True):
     Attributes:
         where: the file, as it is shown: relative where it lies in the project's own directory.
         variables: by name, with `${NAME}` filled in.
-        remarks: what its reader should know.
+        remarks: what the user should know about it.
     """
 
     where: str = ".env"
@@ -44,7 +44,7 @@ class Dotenv(Struct, frozen=True):
     remarks: tuple[str, ...] = ()
 
     def share_with(self, environ: MutableMapping[str, str]) -> None:
-        """Make it part of an environment, as edwh-migrate does: migrations read it there. What is set already wins."""
+        """Add its variables to an environment, as edwh-migrate does: migrations read them there. What is set already wins."""
         for name, text in (self.variables or {}).items():
             if not _UNSAFE.fullmatch(name) and _can_be_held(name, text):
                 environ.setdefault(name, text)
@@ -58,7 +58,7 @@ def read_dotenv(root: Path, environ: Mapping[str, str]) -> Dotenv:
         environ: what `${NAME}` is looked up in first; it is not changed.
 
     Raises:
-        Refused: it is there and cannot be used; it is never passed over for another one.
+        Refused: it exists but cannot be used; no other one is read in its place.
     """
     base = root.absolute()
     file = next((folder / ".env" for folder in _folders(base) if _is_there(folder / ".env")), None)
@@ -91,7 +91,7 @@ def read_dotenv(root: Path, environ: Mapping[str, str]) -> Dotenv:
 
 
 def _can_be_held(name: str, text: str) -> bool:
-    """Return whether an environment takes a variable: no NUL, a name without `=`, and characters that the locale can write."""
+    """Return whether an environment can hold a variable: no NUL, a name without `=`, and characters that the locale can encode."""
     try:
         os.fsencode(name + text)
     except UnicodeEncodeError:
@@ -111,12 +111,16 @@ def _folders(base: Path) -> Iterator[Path]:
 
 
 def _is_there(file: Path) -> bool:
-    # Some call their virtual environment `.env`.
+    # Some people name their virtual environment `.env`.
     return os.path.lexists(file) and not (file / "pyvenv.cfg").exists()
 
 
 def _judge(file: Path, status: os.stat_result, where: str) -> list[str]:
-    """Refuse a file that somebody could have put there who has nothing to do with the project; remark on what is odd."""
+    """Return remarks about who can change a file.
+
+    Raises:
+        Refused: it belongs to another user, who does not own its directory: so it may have nothing to do with the project.
+    """
     folder = file.parent.stat()
     remarks = []
     if is_foreign(status):
@@ -151,7 +155,7 @@ def _content(descriptor: int, where: str) -> bytes:
 
 
 def _variables_in(text: str, environ: Mapping[str, str]) -> tuple[dict[str, str], list[int]]:
-    """Return the variables, and the lines that are none."""
+    """Return the variables, and the numbers of the lines that are none."""
     from io import StringIO
 
     from dotenv.parser import parse_stream

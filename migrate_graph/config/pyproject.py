@@ -62,7 +62,10 @@ _VARIABLE = re.compile(
 
 
 def filled(value: object, known: Mapping[str, str]) -> tuple[object, list[str]]:
-    """Fill in `$NAME`, `${NAME}`, `${NAME:-default}` and `${NAME:default}`, as edwh-migrate does; with the names that are not set."""
+    """Return a value with `$NAME`, `${NAME}`, `${NAME:-default}` and `${NAME:default}` filled in, and the names that are not set.
+
+    This is what edwh-migrate does.
+    """
     missing: list[str] = []
     folded = {**{name.upper(): text for name, text in known.items()}, **known}
 
@@ -102,7 +105,7 @@ def _place_of(table: str, text: str, file: str) -> SourceLocation | str:
 
 
 def places_of_keys(text: str, file: str, table: str) -> dict[str, SourceLocation]:
-    """Return where each key stands below a table's header (`tool.migrate`); the parser does not tell."""
+    """Return the line of each key below a table's header (`tool.migrate`), which the parser does not tell."""
     places: dict[str, SourceLocation] = {}
     inside = False
     for number, line in enumerate(text.splitlines(), 1):

@@ -1,4 +1,4 @@
-"""The passwords that a project works with, wherever they are kept: what no text may carry."""
+"""The passwords that a project works with, wherever they are kept; no output may contain them."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def secrets_in(addresses: Mapping[str, str | None], environ: Mapping[str, str]) 
     """Return every password that can turn up in a message of a driver, a server or a migration.
 
     Args:
-        addresses: of the database and the cache, by what they are for.
-        environ: where libpq looks besides.
+        addresses: the URIs in the settings, by their purpose.
+        environ: the environment, in which libpq finds passwords and the names of files with passwords.
     """
     found = [secret for address in addresses.values() if address for secret in secrets_of(address)]
     found += [environ[name] for name in ("PGPASSWORD", "PGSSLPASSWORD", "REDIS_PASSWORD") if environ.get(name)]
@@ -28,7 +28,7 @@ def secrets_in(addresses: Mapping[str, str | None], environ: Mapping[str, str]) 
 
 
 def _in_files_of_libpq(uri: str, environ: Mapping[str, str]) -> Iterator[str]:
-    """Yield the passwords of the files in which libpq looks one up: any of them may be the one that is sent."""
+    """Yield all passwords in the files that libpq reads: any of them may be the one that it sends."""
     parameters = dict(parse_qsl(uri.partition("?")[2]))
     home = Path(environ["HOME"]) if environ.get("HOME") else None
     for text in _texts(parameters.get("passfile") or environ.get("PGPASSFILE"), home, ".pgpass"):

@@ -1,4 +1,4 @@
-"""Every setting, declared once: its type, default, variable, option, help and what it refuses."""
+"""Every setting, declared once: its type, default, variable, option, help and check."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ class Setting(Struct, frozen=True):
     """One setting.
 
     Attributes:
-        name: of the attribute of `Config`, and the key in pyproject.toml.
+        name: its attribute of `Config`, and its key in pyproject.toml.
         annotation: its type, which says how a value is converted.
-        default: its value when nothing says otherwise.
+        default: its value when it is not set.
         help: one line.
         flag: the option of the command line; `--set NAME` takes every setting.
         variables: names of environment variables that set it, in capitals; the first one wins.
         secret: whether its value may not be shown as it is.
-        empty: whether an empty text is a value, mostly one that switches off.
+        empty: whether an empty text is a value; mostly it switches something off.
         check: returns the value as it is kept, or raises Refused.
     """
 
@@ -64,7 +64,7 @@ class Setting(Struct, frozen=True):
 
     @property
     def skips_empty(self) -> bool:
-        """Whether an empty variable is as good as none: where an empty text could mean nothing."""
+        """Whether an empty variable counts as not set, because an empty text cannot be a value."""
         return get_origin(self.annotation) is Literal or not (
             self.default is MISSING or isinstance(self.default, str | None)
         )
@@ -79,7 +79,7 @@ class Setting(Struct, frozen=True):
 
         Raises:
             WrongType: it is of another type.
-            Refused: it cannot be meant.
+            Refused: its check refuses it.
         """
         if raw.value is None or (raw.value == "" and self.name == "migrate_uri"):
             return self.default
@@ -104,9 +104,10 @@ def setting(
     check: Callable[[Any], Any] | None = None,
     aliases: tuple[str, ...] = (),
 ) -> Any:
-    """Declare a setting; `ours` keeps a stray ERROR=1 in somebody's shell from meaning anything.
+    """Declare a setting.
 
-    Only edwh-migrate's names stand alone in the environment; the others begin with `MIGRATE_`.
+    Variables of settings that edwh-migrate has are named like the setting. Those of the others (`ours`) begin with `MIGRATE_`:
+    an ERROR=1 in somebody's shell must not set anything.
     """
     may_be_empty = default is None or default == "" if empty is None else empty
 
@@ -145,7 +146,7 @@ def _checked_server(uri: str) -> str:
 
 
 def _checked_template(template: str) -> str:
-    # What a link begins with decides what a click does, so no name of a file may stand there.
+    # The beginning of a link decides what a click does, so the name of a file may not stand there.
     if _DANGEROUS_SCHEME.match(template) or not re.match(r"[A-Za-z][A-Za-z0-9+.-]*://|\.{0,2}/|#", template):
         raise Refused(
             "a link begins with https://, with another scheme that opens something, or with /",
@@ -158,7 +159,7 @@ MOST_JOBS = 64
 
 
 def _checked_jobs(jobs: int) -> int:
-    """Refuse a number of jobs that no server would thank anybody for: each has two connections."""
+    """Refuse a number of jobs that is too large for most servers: each job has two connections."""
     if not 1 <= jobs <= MOST_JOBS:
         raise Refused(f"{jobs} is no number of jobs", f"write a number from 1 to {MOST_JOBS}; 1 is one after another")
     return jobs
@@ -303,7 +304,7 @@ class Config:
 
         Args:
             values: keys in any case, with `-` or `_`; None means not given.
-            environ: what `update_from_env()` reads when it is given nothing else; None for the process's own.
+            environ: the environment that `update_from_env()` reads by default; None for that of the process.
 
         Raises:
             ConfigError: naming every fault at once.
@@ -335,9 +336,9 @@ class Config:
 
     @property
     def search_path(self) -> str | None:
-        """The search_path that sessions are given; None leaves them theirs: `schema` is not set, or `false`.
+        """The search_path that is set in sessions; None where `schema` is not set, or `false`: then sessions keep their own.
 
-        edwh-migrate's default of `public` was used after a restore only, in a session that ended at once.
+        edwh-migrate used its default of `public` only after a restore, in a session that ended at once.
         """
         is_set = self.sources["schema"].kind is not SourceKind.DEFAULT
         return self.schema or None if is_set else None
@@ -392,7 +393,7 @@ class Config:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """Every password that these settings, or libpq's own places, hold: what no text may carry."""
+        """Every password in these settings and in the places where libpq looks for one; no output may contain them."""
         addresses = {
             "database": self.__dict__.get("migrate_uri"),
             "cache": self.redis_host,
@@ -405,18 +406,18 @@ class Config:
         return os.environ if self._environ is None else self._environ  # noqa: TID251 - a program asks for it
 
     def remember(self, dotenv: Dotenv, remarks: Iterable[str]) -> None:
-        """Store the .env that the settings were read with, and what there is to say about them."""
+        """Store the .env that the settings were read from, and the remarks about them."""
         self._dotenv, self._remarks = dotenv, tuple(remarks)
 
     def share_dotenv(self, environ: MutableMapping[str, str]) -> None:
-        """Make what .env sets part of an environment, as edwh-migrate does: migrations read it there.
+        """Add the variables of .env to an environment, as edwh-migrate does: migrations read them there.
 
-        What is set already wins. What steers programs (PATH, PYTHONPATH, GIT_DIR, PGSERVICEFILE …) is left out.
+        Variables that are set already win. Those that change how programs run (PATH, PYTHONPATH, GIT_DIR, PGSERVICEFILE …) are left out.
         """
         self._dotenv.share_with(environ)
 
     def take(self, given: Iterable[RawValue], problems: Iterable[Problem] = ()) -> None:
-        """Set what was given, the later over the earlier; nothing when anything is wrong.
+        """Set what was given; later values win over earlier ones. When anything is wrong, nothing is set.
 
         Args:
             given: values with their names and sources.
@@ -468,7 +469,7 @@ class Config:
 
 @cache
 def _declared() -> dict[str, Setting]:
-    """Return the settings by name; the types are what the annotations say."""
+    """Return the settings by name, each with the type of its annotation."""
     types = get_type_hints(Config, include_extras=True)
     return {each.name: each.metadata["called"](each.name, types[each.name]) for each in fields(Config)}
 

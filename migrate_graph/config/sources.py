@@ -17,7 +17,7 @@ from migrate_graph.messages import similar
 
 AnyConfig = TypeVar("AnyConfig", bound=Config)
 FALLBACK = "DATABASE_URL"
-"""The variable that names the database where nothing of ours does."""
+"""The variable that names the database where no setting does."""
 
 _FALLBACK_SCHEMES = re.compile(r"\s*(postgres|sqlite|psql|pgsql|postgis)[a-z0-9+:_]*://", re.IGNORECASE)
 
@@ -44,8 +44,8 @@ def load_config(
     Args:
         root: the directory of pyproject.toml; .env is searched from here upwards, to the top of the project.
         environ: the environment; it is not changed.
-        overrides: what the command line says, by the name of the setting; None means not given.
-        kind: class of what is returned.
+        overrides: values from the command line, by the name of the setting; None means not given.
+        kind: the class of the result.
 
     Raises:
         ConfigError: naming every fault at once.
@@ -76,13 +76,13 @@ def load_config(
 
 
 def in_environment(environ: Mapping[str, str]) -> tuple[list[RawValue], list[Problem]]:
-    """Return what an environment sets, and what contradicts itself in it."""
+    """Return the settings in an environment, and a problem for each contradiction among them."""
     given = list(_in_variables(environ, SourceKind.ENVIRONMENT))
     return given, contradictions(given)
 
 
 def contradictions(given: Sequence[RawValue]) -> list[Problem]:
-    """Return a problem for each two names of one setting that differ in one place: which one wins would be a matter of luck."""
+    """Return a problem for each two names of one setting that have different values in one place: none of them should win."""
     return [
         Problem(f"{first.prefix}{first.name} and {second.name} differ, and mean the same setting", "remove one of them")
         for first, second in combinations(given, 2)
@@ -91,7 +91,7 @@ def contradictions(given: Sequence[RawValue]) -> list[Problem]:
 
 
 def _crossed(given: Sequence[RawValue]) -> list[str]:
-    """Remark on a database that is named twice, under two names, in two places."""
+    """Return a remark for each setting that .env and the environment set under two names, with different values."""
     kinds = (SourceKind.DOTENV, SourceKind.ENVIRONMENT)
     return [
         f"{first.name} ({first.source}) and {second.name} ({second.source}) differ: {second.name} wins"
@@ -113,9 +113,9 @@ def _differ(first: RawValue, second: RawValue) -> bool:
 def _fallback(
     given: Sequence[RawValue], dotenv: Dotenv, environ: Mapping[str, str], pyproject: Path
 ) -> Iterator[RawValue]:
-    """Yield what TypeDAL's settings or DATABASE_URL say, where no source names a database, not even an empty one.
+    """Yield what TypeDAL's settings or DATABASE_URL say, where no source sets the database, not even to an empty text.
 
-    A DATABASE_URL of an unknown kind is another program's.
+    A DATABASE_URL of an unknown kind belongs to another program, and is ignored.
     """
     if any(setting_called(each.key or each.name) is setting_called("migrate_uri") for each in given):
         return
@@ -140,7 +140,7 @@ def _on_the_command_line(overrides: Mapping[str, object]) -> Iterator[RawValue]:
 
 
 def _in_variables(variables: Mapping[str, str], kind: SourceKind, where: str = "") -> Iterator[RawValue]:
-    """Find the variables that are settings, in any case and with `-` as in edwh-migrate; the plain spelling wins."""
+    """Yield the variables that are settings, in upper or lower case and with `-` or `_`, as in edwh-migrate; the plain spelling wins."""
     ordered = sorted(variables.items(), key=lambda item: (item[0] == _plain(item[0]), item))
     named = {_plain(name): (name, text) for name, text in ordered}
     for setting in Config.settings():
@@ -185,7 +185,7 @@ def _plain(name: str) -> str:
 def _in_pyproject(
     file: Path, known: Mapping[str, str], problems: list[Problem], remarks: list[str]
 ) -> Iterator[RawValue]:
-    """Read `[tool.migrate]`; what is no table, or no TOML, becomes a problem."""
+    """Yield what `[tool.migrate]` sets; a file that cannot be read, or is wrong, becomes a problem."""
     try:
         content = file.read_text("utf-8-sig")
     except FileNotFoundError:

@@ -14,7 +14,7 @@ from migrate_graph.config.values import RawValue, Source, SourceKind
 
 PREFIX = "TYPEDAL_"
 
-# What is called here as there, what has another name there, and what TypeDAL says where its settings say nothing.
+# Settings with the same name in TypeDAL, those with another name there, and TypeDAL's defaults.
 _SAME = (
     "database_to_restore", "migrate_cat_command", "schema_version", "redis_host", "migrate_table", "flag_location", "create_flag_location",
 )  # fmt: skip
@@ -32,14 +32,14 @@ _DEFAULTS: dict[str, object] = {
 
 
 _OURS = re.compile(r"\s*(postgres\w*|psql|pgsql|sqlite3?)(\+\w+)?://", re.IGNORECASE)
-"""What can be migrated; TypeDAL's own default is a database in memory."""
+"""Databases that can be migrated; TypeDAL's own default is a database in memory, which cannot."""
 
 
 def of_typedal(pyproject: Path, dotenv: Dotenv, environ: Mapping[str, str]) -> list[RawValue]:
     """Return the settings that TypeDAL hands to edwh-migrate; none where it names no database.
 
-    `[tool.typedal]`, or the connection in it that `default` or `TYPEDAL_CONNECTION` names, then variables that begin with `TYPEDAL_`.
-    `schema` is not taken over: TypeDAL's default of `public` would be a search_path that nobody has asked for.
+    They come from `[tool.typedal]`, or the connection in it that `default` or `TYPEDAL_CONNECTION` names; variables that begin with
+    `TYPEDAL_` win. `schema` is not taken over: TypeDAL's default of `public` would set a search_path that nobody has asked for.
     """
     known = {**(dotenv.variables or {}), **environ}
     variables = dict(_in_variables(dotenv.variables or {}, SourceKind.DOTENV, dotenv.where))
@@ -61,7 +61,7 @@ def of_typedal(pyproject: Path, dotenv: Dotenv, environ: Mapping[str, str]) -> l
 
 
 def _in_pyproject(file: Path, connection: str, known: Mapping[str, str]) -> Iterator[tuple[str, RawValue]]:
-    """Yield what `[tool.typedal]` says; a file that is not there, or wrong, says nothing: its faults are told elsewhere."""
+    """Yield what `[tool.typedal]` sets; nothing for a missing or faulty file: `[tool.migrate]` reports its faults."""
     try:
         text = file.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError):

@@ -1,4 +1,4 @@
-"""What the URI of a database may look like; what cannot be meant is refused before anybody is asked for an address."""
+"""What the URI of a database may look like; a doubtful or impossible one is refused before anything is connected."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from migrate_graph.config.values import Refused
 
 _POSTGRES = re.compile(r"(?P<name>postgres(?:ql|[23])?)(?:[+:][a-z0-9_]+)?", re.IGNORECASE)
 _ALSO_POSTGRES = frozenset({"psql", "pgsql", "postgis", "django.contrib.gis.db.backends.postgis"})
-"""What django-environ and dj-database-url call it."""
+"""Names of PostgreSQL in django-environ and dj-database-url."""
 _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.:_-]*")
 _HOST = r"(?:\[[^\[\]]*\]|[^\[\]:,]*)(?::\d{0,5})?"
 _HOSTS = re.compile(f"{_HOST}(?:,{_HOST})*")
@@ -19,11 +19,11 @@ def checked_uri(uri: str) -> str:
     """Return the URI of a database as the drivers take it.
 
     `postgresql+psycopg2://` and the like, which SQLAlchemy and Django write, become `postgresql://`; `postgres2://` and
-    `postgres3://` stay, because pyDAL maps types by them. No message holds a part of the URI after its scheme: where a
-    password ends is what is in doubt.
+    `postgres3://` stay, because pyDAL maps types by them. No message holds a part of the URI after its scheme: it is in
+    doubt where the password ends.
 
     Raises:
-        Refused: it cannot be meant.
+        Refused: it has no scheme, is ambiguous, or names a database that cannot be used.
     """
     scheme, separator, rest = uri.partition("://")
     if scheme.lower() in {"sqlite:memory", "sqlite:memory:"}:
@@ -42,7 +42,7 @@ def checked_uri(uri: str) -> str:
 
 
 def _check_postgres(rest: str) -> None:
-    """Refuse what is read in two ways: libpq ends a password at the first `@`, others at the last, and people mean a third."""
+    """Refuse an ambiguous URI: libpq ends a password at the first `@`, other programs at the last, and neither may be meant."""
     authority, _, tail = rest.partition("/")
     path, _, query = tail.partition("?")
     user, at, hosts = authority.rpartition("@")

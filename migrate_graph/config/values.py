@@ -71,9 +71,9 @@ class RawValue(Struct, frozen=True):
     Attributes:
         name: as it was spelt.
         value: as it was found.
-        source: where.
-        place: file and line, where there is one.
-        key: of the setting, where the name is that of a variable.
+        source: where it was found.
+        place: file and line; None where it does not come from a file with lines.
+        key: name of the setting; empty where `name` is that.
     """
 
     name: str
@@ -84,7 +84,7 @@ class RawValue(Struct, frozen=True):
 
     @property
     def is_text(self) -> bool:
-        """Whether it comes from a place that knows only texts."""
+        """Whether it is a text from a place that has no other types: .env, the environment, the command line."""
         return isinstance(self.value, str) and self.source.kind in {
             SourceKind.DOTENV,
             SourceKind.ENVIRONMENT,
@@ -93,7 +93,7 @@ class RawValue(Struct, frozen=True):
 
     @property
     def prefix(self) -> str:
-        """The place, to begin a message with."""
+        """The beginning of a message about it: its place and a colon; empty for a value from code."""
         if self.source.kind is SourceKind.CODE:
             return ""
         place = self.place or (self.source.where if self.source.kind in _FILES else self.source.kind)
@@ -105,7 +105,7 @@ class WrongType(ValueError):  # noqa: N818 - says what is wrong with the value
 
 
 class Refused(ValueError):  # noqa: N818 - says what became of the value
-    """A value of the right type that cannot be meant.
+    """A value of the right type that cannot be used.
 
     Attributes:
         why: what is wrong with it, without the value itself: it may hold a secret.
@@ -141,14 +141,14 @@ def converted(value: object, annotation: Any, *, from_text: bool, empty: bool) -
 
     Raises:
         WrongType: it is of another type.
-        Refused: it holds a character that nobody sees.
+        Refused: it holds an invisible character.
     """
     if isinstance(value, Path):
         value = str(value)
     if isinstance(value, str):
         value = _trimmed(value, is_path=FilePath in _members(annotation))
     wanted, *others = (plain for member in _members(annotation) for plain in _members(_unwrapped(member)))
-    # An empty text left the search path alone in edwh-migrate, like `false`.
+    # In edwh-migrate an empty text left the search path unchanged, as `false` does.
     if Literal[False] in others and (value is False or value == "" or (from_text and str(value).lower() == "false")):
         return False
     if type(None) in others and value == "" and empty:
@@ -165,7 +165,11 @@ def _unwrapped(annotation: Any) -> Any:
 
 
 def _trimmed(text: str, *, is_path: bool) -> str:
-    """Remove what editors and secret stores leave at the ends: line ends, blanks, a byte order mark."""
+    """Remove what editors and secret stores add at the ends: line ends, blanks, a byte order mark.
+
+    Raises:
+        Refused: it holds an invisible character.
+    """
     text = text.strip("\ufeff").strip()
     if fault := hidden_character(text, lone_bytes=not is_path):
         if "(\\udc" in fault:
@@ -224,9 +228,9 @@ def _texts(value: object, *, from_text: bool) -> tuple[str, ...]:
 
 
 def _budget(value: object, *, from_text: bool) -> Budget:
-    """Return the budget of a table; what it does not name stays as it is by default.
+    """Return the budget in a table; amounts that it does not name have their defaults.
 
-    Where only texts are known it is written `rewrite=100 MB, lock=2, rows=100000`.
+    In .env, the environment and the command line it is written `rewrite=100 MB, lock=2, rows=100000`.
     """
     if isinstance(value, Budget):
         return value

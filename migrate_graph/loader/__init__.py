@@ -1,4 +1,4 @@
-"""Runs a migrations file once, collects what it declares, and leaves nothing behind."""
+"""Runs a migrations file once and collects what it declares; the process knows nothing of the file's modules afterwards."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ __all__ = ["Loaded", "ProjectImports", "build_registry", "load", "load_project",
 
 
 class Loaded(Struct, frozen=True):
-    """What came of running a migrations file.
+    """The result of running a migrations file.
 
     Attributes:
         registry: what was declared.
@@ -64,7 +64,7 @@ def load_project(path: Path, *, root: Path | None = None) -> Loaded:
     places = Places(root_of(file, root), file.parent)
     imports = ProjectImports(file.parent)
     with collecting() as collector, imports.opened(collector):
-        # What user code prints must not end up in what we were asked for.
+        # What user code prints must not be mixed with the output of the command.
         with contextlib.redirect_stdout(sys.stderr), as_load_errors(places, file):
             run_directory(file) if file.is_dir() else run_file(file)
         registry = build_registry(
@@ -82,17 +82,17 @@ def load_project(path: Path, *, root: Path | None = None) -> Loaded:
 def user_imports(imports: ProjectImports | None, registry: Registry) -> Iterator[None]:
     """Make the modules of a loaded project importable again: bodies may import while they run.
 
-    They find the very modules that were loaded; what they import for the first time is cleared away after. `migrations`
-    shows them what was loaded.
+    Bodies get the same modules that were loaded. What they import for the first time is removed afterwards. The store
+    `migrations` holds what was loaded.
 
     Args:
-        imports: given by `load_project`; None for declarations of the process: nothing happens.
-        registry: given with it.
+        imports: from `load_project`; None for declarations of the process: then nothing happens.
+        registry: from the same loading.
     """
     if imports is None:
         yield
         return
-    # A module imported this late may declare something; it is no part of the run, and must not reach the default store.
+    # A module imported this late may declare something: that is not part of the run, and must not reach the default store.
     with collecting() as collector, imports.opened(collector):
         collector.migrations += registry.migrations
         collector.managers += [view.manager for view in registry.views]
@@ -126,7 +126,7 @@ def build_registry(
         managers: concrete view managers, in order of declaration.
         root: the directory that shown paths are relative to.
         unreached: files that declare something and were not imported.
-        undecorated: functions that seem to have lost their decorator.
+        undecorated: functions that seem to lack `@migration`.
         directory: the directory of the migrations file; modules are named relative to it.
 
     Raises:
@@ -150,7 +150,7 @@ def build_registry(
 
 
 def _with_uses(views: list[View], sources: Sources) -> tuple[View, ...]:
-    """Return the views, each with what it uses; where that was left out, also the text of other managers is asked for the names of theirs."""
+    """Return the views, each with its `uses`; where a view leaves them out, the names of other views are read from their managers' text."""
     if any(each.uses_from is UsesFrom.GUESSED for each in views):
         views = [each if each.relations else replace(each, relations=_created_by(each, sources)) for each in views]
     return with_uses(views)
@@ -163,7 +163,7 @@ def _created_by(view: View, sources: Sources) -> tuple[str, ...]:
 
 
 def _each_once(declared: Iterable[T]) -> Iterator[T]:
-    """Leave out what a file declared that was executed before under another name, as a module of its own package."""
+    """Leave out the declarations of a file that was executed a second time, under another module name."""
     first: dict[tuple[str, SourceLocation], str] = {}
     for each in declared:
         source = each.source if isinstance(each, Migration) else declared_at(each)  # type: ignore[arg-type] # a manager

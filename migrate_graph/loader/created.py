@@ -22,7 +22,7 @@ _COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 def relations_created(function: Callable[..., Any], sources: Sources | None = None) -> frozenset[str]:
     """Return the tables and views that a body creates, without schema; plain names in lower case, quoted ones as they are.
 
-    Temporary tables do not count. Names that are put together when the body runs are not seen, so an empty set says nothing.
+    Temporary tables do not count. Names that are built when the body runs are not found, so it may create more than these.
 
     Args:
         function: the body, decorated or not.
@@ -40,7 +40,7 @@ def relations_created(function: Callable[..., Any], sources: Sources | None = No
 
 
 def _defined(function: Any, sources: Sources) -> Iterator[str]:
-    """Yield the tables that pyDAL is told of: `db.define_table("name", …)`."""
+    """Yield the tables that the body defines for pyDAL: `db.define_table("name", …)`."""
     node = sources.node_of(function)
     for found in own_nodes(node) if node else ():
         if isinstance(found, ast.Call) and isinstance(found.func, ast.Attribute) and found.func.attr == "define_table":

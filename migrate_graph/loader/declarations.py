@@ -14,7 +14,7 @@ from migrate_graph.edwh_names import MODULES, PACKAGE
 
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
 _WORD_MODULES = frozenset({"migrate_graph", "migrate_graph.authoring", *MODULES})
-# What a class that derives from one of ours must have, itself or from another base; before that it is only a base.
+# What a class that derives from one of ours must define or inherit to be a view manager; without it, it is only a base class.
 _BASES = {"ViewMigrationManager": frozenset({"up", "down"}), "SqlView": frozenset({"query"})}
 _WORDS = ("migration", *_BASES)
 _DATED = re.compile(r"_(19|20)\d{6}_\d{1,4}$")
@@ -25,7 +25,7 @@ Declared: TypeAlias = tuple[tuple[str, int], ...]
 
 
 def declarations_in(text: bytes, managers: Mapping[str, frozenset[str]]) -> Declared:
-    """Return what a file would declare, from its text; a file that is no Python declares nothing.
+    """Return what a file would declare, from its text; a file that is not valid Python declares nothing.
 
     Args:
         text: of the file.
@@ -35,7 +35,7 @@ def declarations_in(text: bytes, managers: Mapping[str, frozenset[str]]) -> Decl
 
 
 def undecorated_in(text: bytes) -> Declared:
-    """Return the functions of a file that are called like migrations, have no decorator, and are used nowhere in it.
+    """Return the functions of a file that are named like migrations, have no decorator, and are used nowhere in it.
 
     Args:
         text: of a file that declares migrations.
@@ -61,7 +61,7 @@ _DATED_DEF = re.compile(rb"^[ \t]*(?:async[ \t]+)?def[ \t]+[^\s(\[]*_(?:19|20)\d
 
 
 def _may_lack_decorators(text: bytes) -> bool:
-    """Return whether a function that is called like a migration has no line `@…` just above it: only then the file is parsed."""
+    """Return whether a function that is named like a migration has no line `@…` just above it: only then the file must be parsed."""
     if b"\r" in text:
         text = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     for found in _DATED_DEF.finditer(text):
@@ -82,7 +82,7 @@ def names_below(directory: Path, *, most_files: int) -> list[str]:
     texts = {path: read_bytes(path) for path in islice(python_files(directory), most_files)}
     parsed: dict[Path, list[ast.stmt]] = {}
     managers: dict[str, frozenset[str]] = {}
-    while True:  # a manager may derive from one of a file that comes later
+    while True:  # a manager may derive from one in a file that comes later
         known, words = len(managers), mentions_of(managers)
         for path, text in texts.items():
             if path not in parsed and words.search(text):
@@ -93,7 +93,7 @@ def names_below(directory: Path, *, most_files: int) -> list[str]:
 
 
 def mentions_of(managers: Iterable[str]) -> re.Pattern[bytes]:
-    """Return what finds out quickly whether a text can declare anything: our packages, or a view manager to derive from."""
+    """Return a pattern that quickly tells whether a text can declare anything: it matches our packages and known view managers."""
     words = (*managers, "migrate_graph", PACKAGE)
     return re.compile(rb"\b(?:%s)\b" % b"|".join(re.escape(name).encode() for name in words))
 
@@ -136,7 +136,7 @@ def _module_statements(tree: ast.Module) -> Iterator[ast.stmt]:
 
 
 def _imported_words(statements: Iterable[ast.stmt]) -> dict[str, str]:
-    """Return what our words are called in a file: `{"migration": "migration", "mg": "*"}`; `*` is a whole module."""
+    """Return the names that our words have in a file: `{"migration": "migration", "mg": "*"}`; `*` stands for a whole module."""
     words: dict[str, str] = {}
     for node in statements:
         if isinstance(node, ast.Import):
@@ -202,7 +202,7 @@ def _direct_declarations(node: ast.stmt, words: Mapping[str, str]) -> list[tuple
 
 # --- the files of a project ----------------------------------------------------------------------------------------
 
-# A migrations file may lie in somebody's home directory: looking around must stay cheap.
+# A migrations file may lie in a home directory with very many files: the search must stay fast.
 _MOST_FILES = 2_000
 _MOST_DIRECTORIES = 2_000
 _SKIPPED_DIRECTORIES = frozenset(
@@ -224,7 +224,7 @@ _SKIPPED_DIRECTORIES = frozenset(
     }
 )
 _SKIPPED_FILES = re.compile(r"(test_.*|.*_test|conftest|setup)\.py")
-# What makes a directory another project, or an environment.
+# A directory with one of these is another project, or an environment.
 _ROOT_MARKS = frozenset(
     {
         *("pyvenv.cfg", "conda-meta", ".git", "pyproject.toml", "setup.py", "setup.cfg", "requirements.txt", "Pipfile"),

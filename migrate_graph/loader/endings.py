@@ -1,4 +1,4 @@
-"""What in the text of a body ends transactions, or is refused by one: what cannot be a part of `apply --atomic`."""
+"""Finds what in the text of a body ends its transaction, or cannot run inside one, and so prevents `apply --atomic`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from migrate_graph.loader.sources import FunctionNode, is_constant, own_nodes
 
 _SENDING = {"executesql", "execute", "executemany", "executescript"}
 
-# Statements that end a transaction, or that none allows; `ROLLBACK TO` a savepoint is none of them.
+# Statements that end a transaction, or cannot run inside one; `ROLLBACK TO` a savepoint does not count.
 _ALONE = (
     r"COMMIT\b|ABORT\b|ROLLBACK\b(?!\s+(?:WORK\s+|TRANSACTION\s+)?TO\b)|PREPARE\s+TRANSACTION\b|VACUUM\b|ALTER\s+SYSTEM\b|"
     r"(?:CREATE|DROP)\s+(?:DATABASE|TABLESPACE)\b|REINDEX\s+(?:DATABASE|SYSTEM)\b|REINDEX\b[^;]*\bCONCURRENTLY\b|"
@@ -26,7 +26,7 @@ _METHODS = {"set_isolation_level", "set_session", "tpc_begin", "tpc_commit", "se
 
 
 def what_ends(node: FunctionNode) -> tuple[int, str] | None:
-    """Return the line, and in words what there ends the transaction of a body, or is refused inside one; None where nothing does."""
+    """Return the first line that ends the transaction of a body or cannot run inside one, and in words why; None without such a line."""
     found = own_nodes(node)
     db = node.args.args[0].arg if node.args.args else ""
     places = [*_statements(found, _sent_alone), *_calls(found, db), *_autocommits(found)]
@@ -52,7 +52,7 @@ def _statements(nodes: Iterable[ast.AST], judge: Callable[[str], str]) -> Iterat
 
 
 def _beginning(node: ast.expr) -> str:
-    """Return a text as far as it is written down: of an f-string, what stands before its first gap."""
+    """Return a string as far as the source shows it: of an f-string, the part before its first `{…}`; empty for anything else."""
     if isinstance(node, ast.JoinedStr) and node.values:
         node = node.values[0]
     return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""

@@ -1,4 +1,4 @@
-"""What goes wrong in a user's file while it is loaded: told with its place, its traceback, and what to do."""
+"""Turns what goes wrong in a user's file while it is loaded into errors with a place, a traceback and a hint."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from migrate_graph.user_files import SourceLocation
 def as_load_errors(
     places: Places, file: Path, *, subject: str = "", source: SourceLocation | None = None
 ) -> Iterator[None]:
-    """Turn whatever user code raises into a LoadError, but for a KeyboardInterrupt, and what says that the machine has no more of something.
+    """Turn whatever user code raises into a LoadError; not a KeyboardInterrupt, nor an error for a lack of memory, disk or the like.
 
     Args:
         places: how files are shown.
-        file: what is being loaded; the place that is named when the error knows none.
+        file: the file that is being loaded; its first line is named where nothing better is known.
         subject: what is being loaded, for the message; empty for the file.
-        source: the place to name, where that is known better.
+        source: the place to name; None for the line where the error happened.
 
     Raises:
         LoadError: user code raised.
-        NoRoom: the machine has no memory, thread, open file or room on its disk left, which is no fault of the file.
+        NoRoom: the machine has no memory, thread, open file or space on its disk left, which is not caused by the file.
     """
     try:
         yield
@@ -41,7 +41,7 @@ def as_load_errors(
         at = user_location(error)
         where = source or at or SourceLocation(str(file), 1)
         what = subject or places.shown(str(file))
-        # Before a line of the file ran: that is how Python refuses a source that is nested too deeply.
+        # A MemoryError before a line of the file ran: so Python refuses a source that is nested too deeply.
         is_too_deep = isinstance(error, MemoryError) and at is None
         if (lack := lacking(error)) is not None and not is_too_deep:
             told = f"{what} could not be loaded: {lack.message}"
@@ -55,12 +55,12 @@ def as_load_errors(
 
 
 def _sentence(error: BaseException) -> str:
-    """Return in one line what was raised."""
+    """Return an exception as one line."""
     if isinstance(error, SyntaxError):
         return f"{type(error).__name__}: {error.msg}"
     try:
         first = str(error).strip().partition("\n")[0]
-    except Exception:  # noqa: BLE001 - an exception that cannot say what it is must not hide that it was raised
+    except Exception:  # noqa: BLE001 - an exception whose text cannot be had must still be reported
         first = ""
     if isinstance(error, SystemExit):
         return f"it ended the program (SystemExit: {first or 0})"

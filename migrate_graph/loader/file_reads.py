@@ -17,7 +17,7 @@ from migrate_graph.user_files import is_user_file
 
 _READING = frozenset({"read_text", "read_bytes", "read_binary", "open_text", "open_binary", "get_data", "open"})
 _LISTING = frozenset({"glob", "rglob", "iterdir"})
-# A text that is called like a data file, and so may be the name of one that a helper function reads.
+# A text that looks like the name of a data file: a helper function may read it.
 _DATA_FILE = re.compile(
     r"[\w ./-]{1,150}\.(?:sql|psql|pgsql|ddl|txt|csv|tsv|jsonl?|ya?ml|toml|xml|j2|jinja2?|te?mpl|tpl|html|md|ini)"
 )
@@ -26,7 +26,7 @@ _OF_A_PATH = {"resolve": False, "absolute": False, "joinpath": True, "with_name"
 _OF_ITS_ARGUMENT = frozenset(
     {"Path", "PurePath", "PosixPath", "join", "dirname", "abspath", "realpath", "normpath", "as_file", "str", "fspath"}
 )
-# Stands in a path for what only the run tells: a parameter, an attribute of `self`.
+# Stands in a path for a part that is known only at run time: a parameter, an attribute of `self`.
 _HOLE = "\N{OBJECT REPLACEMENT CHARACTER}"
 _FIELD = re.compile(r"\{[^{}]*\}")
 _PERCENT = re.compile(r"%[sd]")
@@ -34,20 +34,20 @@ _MOST_BYTES = 16 * 1024 * 1024
 _MOST_FILES = 1_000
 _MOST_HOLES = 2
 _DEEPEST = 50
-"""Expressions in expressions that make a path."""
+"""How deeply the expressions of a path may be nested."""
 _LONGEST = 1_000
 _LONGEST_NAME = 255
 
 
 class FileReads:
-    """Collects the files that are read by the nodes it is shown; show it those of one function in order.
+    """Collects the files that a function reads; `look_at` is called with its nodes in order.
 
     Attributes:
-        files: that are read; each with the directory of the module that says so.
-        directories: that files may be in, likewise.
-        names: that files may have.
-        patterns: paths of files that are read, of which only the run tells a part; likewise.
-        texts: words in the text, which may be such a part.
+        files: the files that are read; the value is the directory of the module that reads it.
+        directories: directories that may hold such files; values as above.
+        names: names that such files may have.
+        patterns: paths of files that are read, with a hole for each part that is known only at run time; values as above.
+        texts: words in the code that may fill such a hole.
     """
 
     def __init__(self) -> None:
@@ -111,13 +111,13 @@ class FileReads:
             yield from found or self._patterns([*([] if holder is None else [holder]), *node.args[:1]], names)
 
     def _patterns(self, nodes: Iterable[ast.expr], names: Reader) -> Iterator[Path]:
-        """Yield the paths that some expressions mean, with a hole for each part that only the run tells."""
+        """Yield the paths that some expressions mean, with a hole for each part that is known only at run time."""
         self._fills = True
         try:
             paths = [self._path(node, names) for node in nodes]
         finally:
             self._fills = False
-        # Something of it must be known besides a directory above the project.
+        # A path of one part tells nothing but its hole.
         yield from (path for path in paths if path is not None and _HOLE in str(path) and path.parts[-1:] != path.parts)
 
     def _listed_by(self, node: ast.Call, function: ast.Attribute, names: Reader) -> Iterable[Path]:
@@ -186,14 +186,14 @@ class FileReads:
         return self._ancestor(node, names) if isinstance(node, ast.Subscript) else self._call(node, names)
 
     def _joined(self, parts: Iterable[ast.expr], names: Reader) -> str | None:
-        """Return what an f-string means; how it writes a value is not looked at."""
+        """Return the text of an f-string; format specifications are ignored."""
         texts = [self._text(part.value if isinstance(part, ast.FormattedValue) else part, names) for part in parts]
         return None if None in texts else "".join(map(str, texts))
 
     def _filled(
         self, text: str | PurePath | None, place: re.Pattern[str], values: list[ast.expr], names: Reader
     ) -> str | None:
-        """Return a text with its places taken by some values, in order."""
+        """Return a text with some values filled into its places, in order; None where one is unknown or their number differs."""
         if not isinstance(text, str) or len(place.findall(text)) != len(values):
             return None
         given = [self._text(value, names) for value in values]
@@ -203,7 +203,7 @@ class FileReads:
     def _named(self, name: str, names: Reader) -> str | PurePath | None:
         if (value := self._assigned.pop((id(names), name), None)) is not None:
             try:
-                return self._evaluated(value, names)  # taken out meanwhile: `path = path / "x"` names itself
+                return self._evaluated(value, names)  # it was popped because `path = path / "x"` names itself
             finally:
                 self._assigned[id(names), name] = value
         if names.is_local(name):
@@ -272,7 +272,7 @@ def words_of_files(reads: Iterable[FileReads], words: Iterable[str] = ()) -> Ite
 
     Args:
         reads: of everything that is looked at.
-        words: which may be a part of a file's name, besides those in the texts.
+        words: further words that may be a part of a file's name, besides those in the texts.
     """
     files: dict[Path, Path] = {}
     directories: dict[Path, Path] = {}

@@ -1,4 +1,4 @@
-"""The modules of a user's project: importable while it is loaded or runs, unknown to the process otherwise."""
+"""Makes the modules of a user's project importable while it is loaded or runs, and removes them from the process otherwise."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from migrate_graph.loader.paths import is_below
 from migrate_graph.loader.pieces import codes_of
 from migrate_graph.user_files import is_user_file
 
-# Processes that are started anew (spawn, forkserver) are given `sys.path`, and nothing of our import hooks.
+# New processes (spawn, forkserver) get `sys.path`, but none of our import hooks.
 _FOR_CHILDREN = str(Path(__file__).parent / "for_children")
 
 # One project is opened or closed at a time: `sys.modules` belongs to the whole process.
 _LOCK = threading.RLock()
 
-# No file of a user can go by these names.
+# Module names that no file of a user can have.
 _TAKEN = {*sys.stdlib_module_names, "__main__", "__init__", "migrate_graph", PACKAGE}
 
 
 def run_file(file: Path) -> None:
-    """Execute a migrations file as a module; its project is open."""
+    """Execute a migrations file as a module; its project is open for imports."""
     _execute(_module_name(file), file)
 
 
@@ -62,7 +62,7 @@ def _execute(name: str, file: Path, path: list[str] | None = None) -> ModuleType
 
 
 def _module_name(file: Path) -> str:
-    """Return the name under which a file runs: its own, where that means this file and nothing else."""
+    """Return the module name under which a file runs: its own name, unless that can mean something else."""
     name = file.stem
     is_package = (file.parent / name / "__init__.py").exists()  # `migrations.billing` must mean what is in there
     if name.isidentifier() and _is_free(name) and not is_package and name not in sys.modules:
@@ -75,7 +75,7 @@ _instead: ContextVar[Mapping[str, bytes]] = ContextVar("texts in the place of fi
 
 @contextlib.contextmanager
 def with_texts(texts: Mapping[Path, bytes]) -> Iterator[None]:
-    """Load as if these were the texts of some files: to see what would come of it, before anything is written.
+    """Load as if some files had these texts: to try an edit before it is written.
 
     Args:
         texts: by the absolute path of the file.
@@ -90,7 +90,7 @@ def with_texts(texts: Mapping[Path, bytes]) -> Iterator[None]:
 class _FreshLoader(importlib.machinery.SourceFileLoader):
     """Compiles a file as it is now, and writes no bytecode beside it.
 
-    Python's cache goes by seconds and size: a file edited twice within a second would run as it was before.
+    Python's cache compares seconds and size: a file that is edited twice within a second could run as it was before.
     """
 
     def get_data(self, path: str) -> bytes:
@@ -111,7 +111,7 @@ class _FreshLoader(importlib.machinery.SourceFileLoader):
 class _ProjectFinder:
     """Finds modules in the migrations file's directory, before installed ones but never instead of a standard one.
 
-    An entry of `sys.path` would let a `types.py` beside the migrations stand in for the standard module of that name.
+    With an entry in `sys.path` instead, a `types.py` beside the migrations could replace the standard module of that name.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -124,7 +124,7 @@ class _ProjectFinder:
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        """Find a module for the import system; a reloading module as `target` makes no difference."""
+        """Find a module for the import system; `target`, the module that is reloaded, makes no difference."""
         del target
         if path is None and not _is_free(fullname):
             return None
@@ -137,7 +137,7 @@ class _ProjectFinder:
 
     @staticmethod
     def _is_package(spec: importlib.machinery.ModuleSpec, path: Sequence[str] | None) -> bool:
-        """Return whether a directory without `__init__.py` is meant: no real package of its name is installed."""
+        """Return whether a directory without `__init__.py` is the package that is meant: no other one of its name is installed."""
         installed = importlib.machinery.PathFinder.find_spec(spec.name, path)
         if installed is None:
             return True
@@ -147,14 +147,14 @@ class _ProjectFinder:
 
 
 class KeptFinders:
-    """What finds modules, as it is now: we import as late as we can, also after user code that has taken it away."""
+    """The finders of modules as they are now. This package imports late, also after user code has removed finders."""
 
     def __init__(self) -> None:
         finders: tuple[list[Any], ...] = (sys.meta_path, sys.path_hooks)
         self._finders = [(each, each[:]) for each in finders]
 
     def put_back(self) -> None:
-        """Put back what was taken away. What user code adds stays: a library that it has imported works afterwards."""
+        """Put back the finders that were removed. What user code has added stays, so that libraries that it imported keep working."""
         for now, before in self._finders:
             known = set(map(id, before))
             if not known <= set(map(id, now)):
@@ -162,27 +162,27 @@ class KeptFinders:
 
 
 class KeptImports:
-    """What is imported, and what finds modules, as it is now. What user code adds, or puts in its place, stays."""
+    """The imported modules and their finders as they are now. What user code adds or replaces stays."""
 
     def __init__(self) -> None:
         self._modules, self._loaded = sys.modules, sys.modules.copy()
         self._finders = KeptFinders()
 
     def put_back(self) -> None:
-        """Put back what was taken away."""
+        """Put back the modules and finders that were removed."""
         self._modules.update({**self._loaded, **self._modules})
         self._finders.put_back()
 
 
 class ProjectImports:
-    """Opens a project's directory for imports, and closes it without a trace.
+    """Opens a project's directory for imports, and afterwards removes its modules from the process again.
 
     Args:
         directory: of the migrations file.
 
     Attributes:
-        arguments: `sys.argv` before the files were loaded, which may change it.
-        started_in: the working directory then; empty where there is none.
+        arguments: `sys.argv` before the files were loaded; they may change it.
+        started_in: the working directory before they were loaded; empty where there is none.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -197,7 +197,7 @@ class ProjectImports:
         """Make the project's modules importable, and restore everything after.
 
         Args:
-            collector: where declarations go: the modules that declare are executed again at the next loading.
+            collector: where declarations go: the modules that have declared something are executed again at the next loading.
         """
         with _LOCK:
             imports = KeptImports()
@@ -213,7 +213,7 @@ class ProjectImports:
             try:
                 yield
             finally:
-                if finder in sys.meta_path:  # else user code has emptied it
+                if finder in sys.meta_path:  # user code may have removed it
                     sys.meta_path.remove(finder)
                 imports.put_back()
                 known = {*path, *own[len(self._path) :], _FOR_CHILDREN}
@@ -225,10 +225,11 @@ class ProjectImports:
                 _put(hidden)
 
     def _in_the_way(self, modules: Mapping[str, ModuleType]) -> set[str]:
-        """Find loaded modules that would be found instead of what is meant.
+        """Find loaded modules that imports of the project must not find.
 
-        The real edwh_migrate; modules that declared something, for that went elsewhere; those of this project that speak
-        our words, likewise; those of another project that are called like a file of this one.
+        These are: the real edwh_migrate; modules that have declared something, because their declarations went elsewhere;
+        modules of this project that use our package, for the same reason; and modules of another project that have the name
+        of a file of this one.
         """
         found = {name for name in modules if _root(name) == PACKAGE} | _declaring(modules)
         for name, module in modules.items():
@@ -247,7 +248,8 @@ class ProjectImports:
     def _own(self, fresh: Mapping[str, ModuleType], collector: authoring.Collector) -> set[str]:
         """Find the modules to be executed again at the next loading.
 
-        Files of the project; packages that declared something, wherever they are; packages that hold something of those.
+        These are: files of the project; packages that have declared something, wherever they are; packages that hold functions,
+        classes or modules of these.
         """
         own = {name for name in fresh if name in self._modules or self._is_file_of_project(fresh[name])}
         declaring = [*(declared.function for declared in collector.migrations), *collector.managers]
@@ -274,7 +276,7 @@ def _working_directory() -> str:
 
 
 def _parent_of_package(directory: Path) -> list[str]:
-    """Return where the package that a directory is, or is in, is imported from; nothing when it is in none."""
+    """Return the directory from which the package is imported that a directory belongs to; nothing when it belongs to none."""
     top = directory
     while (top / "__init__.py").exists() and top.parent != top:
         top = top.parent
@@ -286,7 +288,7 @@ def _root(name: str) -> str:
 
 
 def _is_free(name: str) -> bool:
-    """Return whether a user's file may go by this name."""
+    """Return whether a user's file may have this module name."""
     return _root(name) not in _TAKEN
 
 
@@ -320,7 +322,7 @@ def _roots_in(module: ModuleType) -> set[str]:
     """Return the top-level packages from which a module holds functions, classes, migrations or modules."""
     found = set()
     for value in list(getattr(module, "__dict__", {}).values()):
-        # By its exact type: asking a lazy object what it is would wake it up.
+        # By its exact type: `isinstance` may call code of a lazy object.
         kind: type[Any] = type(value)
         if issubclass(kind, ModuleType):
             found.add(_root(str(vars(value).get("__name__"))))
@@ -332,7 +334,7 @@ def _roots_in(module: ModuleType) -> set[str]:
 
 
 def _declaring(modules: Mapping[str, ModuleType]) -> set[str]:
-    """Find the modules whose declarations went into a default store: ours, or the real edwh_migrate's."""
+    """Find the modules whose declarations went into a default store: that of this package, or of the real edwh_migrate."""
     found: set[str] = set()
     for speaker in (authoring, modules.get(PACKAGE)):
         bodies: Iterable[Any] = (declared.body for _, declared in getattr(speaker, "migrations", ()))

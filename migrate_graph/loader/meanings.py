@@ -18,13 +18,13 @@ _loaded: ContextVar[Mapping[str, ModuleType] | None] = ContextVar("loaded module
 
 
 def loaded_modules() -> Mapping[str, ModuleType]:
-    """Return the modules that names stand for: those of now, or of the moment that `as_loaded` was given."""
+    """Return the modules in which names are looked up: those that `as_loaded` was given, or else the present ones."""
     return _loaded.get() or sys.modules
 
 
 @contextmanager
 def as_loaded(modules: Mapping[str, ModuleType]) -> Iterator[None]:
-    """Read as it was when these modules were loaded: afterwards a project's own are put aside."""
+    """Look names up in the modules of an earlier moment: after the loading, a project's own modules are removed from the process."""
     token = _loaded.set(modules)
     try:
         yield
@@ -39,7 +39,7 @@ class Reader:
         scope: the names of the module.
         local: names that the function binds itself.
         closure: names that it takes from the function around it.
-        imported: what its own imports name, as far as they were met.
+        imported: what its own imports bind, as far as `note_import` was called for them.
     """
 
     def __init__(self, function: FunctionType) -> None:
@@ -100,7 +100,7 @@ class Reader:
         return self.scope.get(name)
 
     def note_import(self, node: ast.Import | ast.ImportFrom) -> None:
-        """Understand an import inside a body by what is already loaded; a view that is not loaded is not declared."""
+        """Note what an import inside a body binds, as far as it is loaded already; a view that is not loaded is not declared."""
         for alias in node.names:
             if isinstance(node, ast.Import):
                 name = alias.name if alias.asname else alias.name.partition(".")[0]

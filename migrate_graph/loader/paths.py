@@ -1,4 +1,4 @@
-"""Where migrations files are, and how files are called when they are shown."""
+"""Finds the migrations file that a path means, and makes the paths that people are shown."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DEFAULT_FILE = "migrations.py"
 
 
 class Places(Struct, frozen=True):
-    """How files are called when they are shown.
+    """Makes the paths that people are shown.
 
     Attributes:
         root: shown paths are relative to it.
@@ -27,7 +27,7 @@ class Places(Struct, frozen=True):
     _known: dict[tuple[str, Path], str] = field(default_factory=dict)
 
     def shown(self, file: str) -> str:
-        """Return a file's path relative to the root, or as it is when it lies elsewhere."""
+        """Return a file's path relative to the root; unchanged where it lies elsewhere."""
         return self._relative(file, self.root)
 
     def module(self, file: str) -> str:
@@ -35,7 +35,7 @@ class Places(Struct, frozen=True):
         return self._relative(file, self.directory)
 
     def place(self, source: SourceLocation) -> SourceLocation:
-        """Return a place with its path as shown."""
+        """Return a place with the path that people are shown."""
         return SourceLocation(self.shown(source.path), source.line)
 
     def _relative(self, file: str, base: Path) -> str:
@@ -45,7 +45,7 @@ class Places(Struct, frozen=True):
 
 
 def is_below(path: Path, directory: Path) -> bool:
-    """Return whether a file lies below a directory, by its path or by where links lead."""
+    """Return whether a file lies below a directory, by its path or after following links."""
     return path.absolute().is_relative_to(directory.absolute()) or path.resolve().is_relative_to(directory.resolve())
 
 
@@ -57,7 +57,7 @@ def root_of(file: Path, root: Path | None) -> Path:
 
 
 def file_at(path: Path) -> Path:
-    """Find the migrations file that a path means, or the directory of files with one migration each; never another one.
+    """Return the migrations file that a path means, or the directory of numbered files; no other file is tried in its place.
 
     Raises:
         LoadError: there is none.
@@ -98,7 +98,7 @@ _NUMBERED = re.compile(r"[A-Za-z]?_?\d{3,}\w*\.py")
 
 
 def holds_numbered_files(directory: Path) -> bool:
-    """Return whether a directory holds files like `0001_customers.py` or `20260401_001_total.py` that speak of migrations."""
+    """Return whether a directory holds files like `0001_customers.py` or `20260401_001_total.py` with the word `migration` in them."""
     files = directory.glob("*.py") if directory.is_dir() else ()
     return any(_NUMBERED.fullmatch(file.name) and b"migration" in _bytes_of(file) for file in files)
 

@@ -28,7 +28,7 @@ class Piece(NamedTuple, Generic[T]):
         line: its first.
         start: where in the text it begins.
         end: where it ends.
-        read: what came of reading it.
+        read: what `read` has returned for it.
     """
 
     line: int
@@ -37,22 +37,22 @@ class Piece(NamedTuple, Generic[T]):
     read: T
 
     def of(self, text: str) -> str:
-        """Return its text, after as many empty lines as make the numbers of its own right."""
+        """Return its text, after as many empty lines as give its own lines their numbers in the file."""
         return "\n" * (self.line - 1) + text[self.start : self.end]
 
 
 def pieces_of(text: str, read: Callable[[str], T]) -> Iterator[Piece[T]]:
-    """Yield the pieces of a text, as they are read.
+    """Yield the pieces of a text, each with what `read` returns for it.
 
-    A piece begins where a function or a class does, at the margin, and what is before it can be read by itself: a line of a text in quotes,
-    which only looks so, leaves the quotes open.
+    A piece ends before an unindented `def`, `class` or decorator, where `read` accepts it. A line inside a string may look like such
+    a line; there `read` refuses the piece, because the string is not closed, and the piece is made longer.
 
     Args:
-        text: its lines end as in Python's memory.
-        read: compiles or parses one.
+        text: its lines end with a line feed alone.
+        read: compiles or parses a piece.
 
     Raises:
-        SyntaxError: by `read`, of what follows the last piece.
+        SyntaxError: raised by `read` for the rest after the last good piece.
     """
     start, line, wanted = 0, 1, _LENGTH
     for cut in chain((found.start() for found in _CUT.finditer(text)), [len(text)]):
@@ -66,7 +66,7 @@ def pieces_of(text: str, read: Callable[[str], T]) -> Iterator[Piece[T]]:
                 raise
             wanted = (
                 (cut - start) * 5 // 4
-            )  # longer and longer: a text that never ends is read five times, not at each line
+            )  # by a quarter more each time: so a string that is never closed is not tried again at each line
             continue
         yield Piece(line, start, cut, found)
         line += text.count("\n", start, cut)
@@ -74,14 +74,14 @@ def pieces_of(text: str, read: Callable[[str], T]) -> Iterator[Piece[T]]:
 
 
 def codes_of(data: bytes, path: str) -> list[CodeType]:
-    """Compile a file; its pieces, run one after the other, do what the file does.
+    """Compile a file in pieces, which, run one after the other, do what the file does.
 
     Args:
         data: its content.
         path: its name, for tracebacks.
 
     Raises:
-        SyntaxError: it is no Python; nothing of it is to be run.
+        SyntaxError: it is not valid Python; none of it may be run.
         ValueError: likewise.
     """
     text = _decoded(data) if len(data) >= _LONG else None
@@ -95,13 +95,13 @@ def _compiled(text: str, path: str) -> list[CodeType]:
     def read(part: str) -> CodeType:
         nonlocal flags
         code = _code_of(part, path, flags)
-        flags |= code.co_flags & _FUTURE  # `from __future__ import …` stands in the first piece, and is meant for all
+        flags |= code.co_flags & _FUTURE  # `from __future__ import …` stands in the first piece, and counts for all
         return code
 
     try:
         return [piece.read for piece in pieces_of(text, read)]
     except SyntaxError:
-        return []  # the whole says it best
+        return []  # compiling the whole file gives the better error
 
 
 def _code_of(text: str | bytes, path: str, flags: int = 0) -> CodeType:

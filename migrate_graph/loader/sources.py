@@ -1,4 +1,4 @@
-"""The texts of one loading: each file is read once and parsed a piece at a time, and a function is found in it by its code."""
+"""The texts of one loading: each file is read once and parsed a piece at a time; functions are found in it by their code objects."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
 
 
 class _Parsed(Struct):
-    """The syntax tree of a piece of a file, looked through once.
+    """What the syntax tree of a piece of a file holds.
 
     Attributes:
-        functions: as code objects name them: by name and first line, decorators included; lambdas may share a line.
+        functions: by name and first line, decorators included, as code objects have them; several lambdas may share a line.
         bindings: the statements of the module itself that give a name its value, in order.
         stars: `from … import *` of the module itself, in order.
     """
@@ -42,9 +42,9 @@ class _Parsed(Struct):
 
 
 class ParsedFile:
-    """A file that is parsed as far as somebody asks; of its syntax tree only a few pieces are kept.
+    """A file that is parsed only as far as it is asked for; of its syntax tree only a few pieces are kept.
 
-    The tree of a file takes fifty times the room of its text, and of most functions it is needed once.
+    The tree of a file takes fifty times the memory of its text, and the part of most functions is needed only once.
 
     Args:
         text: of the file; empty when it cannot be read.
@@ -116,11 +116,11 @@ class Sources:
     """The files of one loading.
 
     Args:
-        shown: gives the path that people are shown for a file name.
+        shown: returns the path that people are shown for a file name.
 
     Attributes:
-        mentions: the view managers and functions that a function names, where they were looked for already.
-        units: what functions, classes and names of modules say and use, likewise.
+        mentions: a cache of the view managers and functions that each function names; see `loader.bodies`.
+        units: a cache of what functions, classes and names of modules say and use; see `loader.fingerprints`.
     """
 
     def __init__(self, shown: Callable[[str], str] = str) -> None:
@@ -164,7 +164,7 @@ class Sources:
         return first if node is None else node.lineno
 
     def forget_lines(self) -> None:
-        """Release what only `line_of_def` needs: it is asked while a project is loaded, and the texts are kept longer."""
+        """Release the memory that only `line_of_def` needs: it is called while a project is loaded, and the texts are kept longer."""
         self._lines.clear()
 
     def node_of(self, function: FunctionType) -> FunctionNode | None:
@@ -177,7 +177,7 @@ class Sources:
 
 
 def _is_at(code: CodeType, node: FunctionNode) -> bool:
-    """Return whether the instructions of a lambda are those of this one, of several on a line."""
+    """Return whether a code object is that of this lambda: several lambdas may stand on one line."""
     body = node.body if isinstance(node, ast.Lambda) else node.body[0]
     places = [(line, column) for line, _, column, _ in code.co_positions() if line is not None and column]
     ends = (body.lineno, body.col_offset), (body.end_lineno or 0, body.end_col_offset or 0)
@@ -185,7 +185,7 @@ def _is_at(code: CodeType, node: FunctionNode) -> bool:
 
 
 def _text_of(name: str, scope: Mapping[str, Any]) -> str:
-    """Read a file; through linecache when it is no file (a zip, a notebook's cell)."""
+    """Return the text of a file; from linecache where there is no such file (a module in a zip, a cell of a notebook)."""
     try:
         return decode_source(Path(name).read_bytes())
     except (SyntaxError, UnicodeError):
@@ -195,7 +195,7 @@ def _text_of(name: str, scope: Mapping[str, Any]) -> str:
 
 
 def _parsed(text: str) -> _Parsed:
-    """Parse a piece; nothing is known of one that Python cannot hold.
+    """Parse a piece; one that Python cannot parse for lack of memory or depth counts as empty.
 
     Raises:
         SyntaxError: it is not Python.
@@ -223,7 +223,7 @@ _BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")
 
 
 def _statements_in(tree: ast.Module) -> Iterator[ast.AST]:
-    """Yield every statement of a tree, in the order of `ast.walk`, and look at no expression: most nodes are in those."""
+    """Yield every statement of a tree in the order of `ast.walk`, without walking through expressions, where most nodes are."""
     level: list[ast.AST] = [tree]
     while level:
         yield from level
@@ -266,13 +266,13 @@ def _names_in(target: ast.expr) -> Iterator[str]:
     yield from (node.id for node in ast.walk(target) if isinstance(node, ast.Name))
 
 
-# Whether a name is read or set, which what stands around it tells as well: a third of the nodes of a body.
+# Tells whether a name is read or set, which its surroundings tell as well. These are a third of the nodes of a body.
 _CONTEXT = frozenset({"ctx"})
 
 
 @functools.lru_cache(maxsize=8)
 def own_nodes(node: FunctionNode) -> tuple[ast.AST, ...]:
-    """Walk a body without the functions and classes defined in it; several questions in a row are asked of one body."""
+    """Return the nodes of a body, without those of functions and classes in it; cached, since one body is read several times in a row."""
     stack: list[ast.AST] = [node.body] if isinstance(node, ast.Lambda) else list(node.body)
     walked = []
     while stack:
@@ -284,7 +284,7 @@ def own_nodes(node: FunctionNode) -> tuple[ast.AST, ...]:
 
 
 def parts_of(node: ast.AST, *, without: frozenset[str]) -> list[ast.AST]:
-    """Return the nodes right below a node, in order, without those in some fields; `ast.iter_child_nodes` takes twice as long."""
+    """Return the child nodes of a node, in order, without those in some fields; `ast.iter_child_nodes` takes twice as long."""
     parts: list[ast.AST] = []
     for name in _fields_of(type(node), without):  # type: ignore[arg-type] # a class can be hashed
         value = getattr(node, name, None)
@@ -301,7 +301,7 @@ def _fields_of(kind: type[ast.AST], without: frozenset[str]) -> tuple[str, ...]:
 
 
 def is_constant(node: object, *, value: object) -> bool:
-    """Return whether a node is this very constant; `True` is not 1."""
+    """Return whether a node is a constant of this value and type: `True` is not 1."""
     return isinstance(node, ast.Constant) and type(node.value) is type(value) and node.value == value
 
 

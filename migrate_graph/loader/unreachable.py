@@ -1,4 +1,4 @@
-"""What was meant to be declared and was not: files that are not imported, functions that lost their decorator."""
+"""Finds what was probably meant to be declared: files that are not imported, and functions without their `@migration`."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def unreached_files(file: Path, places: Places, collector: Collector) -> tuple[U
 
 
 def undecorated_functions(file: Path, places: Places, collector: Collector) -> tuple[UnreachedFile, ...]:
-    """Find functions that lost their `@migration`, in the files that declare migrations.
+    """Find functions that seem to lack `@migration`, in the files that declare migrations.
 
     Args:
         file: the migrations file.
@@ -56,7 +56,7 @@ def undecorated_functions(file: Path, places: Places, collector: Collector) -> t
 
 
 def _identity(file: str) -> tuple[int, int] | str:
-    """Return what is the same for one file however it is called; the name of one that is not there."""
+    """Return what identifies a file whatever its path is; the path where there is no such file."""
     try:
         found = os.stat(file)  # noqa: PTH116 - of hundreds of modules: a Path of each takes longer than all else here
     except OSError:
@@ -80,7 +80,10 @@ def _declaring(collector: Collector) -> Iterator[str]:
 
 
 def _known_managers(collector: Collector) -> dict[str, frozenset[str]]:
-    """Return the classes that other files may derive view managers from, with what each lacks; of several of one name, what all lack."""
+    """Return, by name, the classes that view managers of other files may derive from, with the methods and attributes that each lacks.
+
+    Of several classes of one name: what all of them lack.
+    """
     kinds = {
         kind for manager in collector.managers for kind in manager.__mro__ if issubclass(kind, ViewMigrationManager)
     }

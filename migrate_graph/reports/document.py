@@ -1,4 +1,4 @@
-"""JSON documents for programs: the frame that all have, and a finding in it."""
+"""JSON documents for programs: the keys that all of them have, and those of a finding."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from migrate_graph.user_files import SourceLocation
 
 SCHEMA_VERSION = 1
-"""Raised when a key changes its meaning or goes; new keys do not raise it."""
+"""Increased when a key changes its meaning or is removed; new keys do not increase it."""
 
 
 def document(kind: str, body: Mapping[str, Any], *, exit_code: int = 0) -> dict[str, Any]:
@@ -34,7 +34,7 @@ def fields_of(value: object, names: str) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Return a time as ISO 8601, the word of a member of an enumeration, and what stands in order as a list."""
+    """Return a value as JSON has it: a time as ISO 8601, a member of an enumeration as its word, a tuple as a list."""
     if isinstance(value, datetime):
         return value.isoformat()
     return str(value) if isinstance(value, Enum) else list(value) if isinstance(value, tuple) else value

@@ -25,7 +25,7 @@ _MARKDOWN_MARKS = {
 
 
 def to_markdown(report: Report) -> str:
-    """Render as a summary for a pull request or a job page, never longer than a comment may be; remarks are counted."""
+    """Render as a summary for a pull request or a job page, never longer than a comment may be; remarks are only counted."""
     head = [f"### migrate check: {verdict(report, plain)}", ""]
     remarks = Counter(finding.code for finding in report.findings if finding.severity is Severity.INFO)
     rows = [_row(finding, report) for finding in report.findings if finding.severity is not Severity.INFO]
@@ -44,7 +44,7 @@ def to_markdown(report: Report) -> str:
 
 
 def _remarks(remarks: Counter[str]) -> str:
-    """Return how many remarks there are, of which rules."""
+    """Return a line that says how many remarks there are, by rule."""
     of = ", ".join(f"{number} of {rule}" for rule, number in sorted(remarks.items()))
     return f"{counted(remarks.total(), 'remark')}: {of}; `migrate check` lists them."
 

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from migrate_graph.core.rules import Finding
 
 _LINES_AROUND = 40
-"""So far from a declaration its decorators and attributes are looked for."""
+"""How many lines around a declaration are searched for its decorators and attributes."""
 
 
 def place_of(finding: Finding, report: Report) -> tuple[SourceLocation, tuple[int, int] | None]:
     """Return where a finding points as a host wants it: the place from the top of the repository, and the columns from 1.
 
-    The second column is the one behind the word; there are none where the word is not found.
+    The second column is the one behind the word; None instead of columns where the word is not found.
     """
     source = finding.source
     if source is None:
@@ -37,10 +37,10 @@ def pointed_at(
     Args:
         finding: what is wrong.
         source: where its subject is declared.
-        text_at: gives the text of a line.
+        text_at: returns the text of a line.
 
     Returns:
-        Its line, and the characters of that line; none where the name is not written there.
+        The place of the name, and where in its line it begins and ends; None for that where the name is not found.
     """
     mentioned = [name for name in re.findall(r"'([^']+)'", finding.message) if name != finding.subject.name]
     around = [*_decorator_lines(source.line, text_at), source.line, *_class_lines(source.line, text_at)]

@@ -20,9 +20,9 @@ class Subject(Struct, frozen=True):
 
     Attributes:
         kind: `migration` or `view`.
-        name: of it.
+        name: its name.
         module: the file that declares it.
-        source: where.
+        source: where it is declared.
     """
 
     kind: str
@@ -41,7 +41,7 @@ class Report(Struct, frozen=True, kw_only=True):
         path: of the migrations file, for findings that have no place of their own.
         prefix: from the top of the repository to the directory that paths are relative to; hosts want paths from the top.
         exit_code: what the process will end with.
-        line_of: gives the text of a place, or an empty string.
+        line_of: returns the line of source at a place, or an empty string.
         picture: Mermaid text of the graph for the Markdown summary; empty for none.
     """
 
@@ -77,5 +77,5 @@ def fingerprint(finding: Finding) -> str:
 
 
 def legible(text: str) -> str:
-    """Return foreign text with its lines, and nothing that a terminal would obey."""
+    """Return foreign text with its line ends, but without control characters."""
     return "\n".join(one_line(line) for line in text.splitlines())

@@ -13,16 +13,16 @@ from migrate_graph.reports.report import Report
 from migrate_graph.user_files import SourceLocation
 
 _INDENT = 3
-"""Where what is said about a finding begins."""
+"""The column where the lines about a finding begin."""
 
 _GUTTER = 8
-"""Columns of the number before a line of source."""
+"""How many columns the number before a line of source takes."""
 
 _TEXT_STYLES = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "info", Severity.OFF: "muted"}
 
 
 _FEW = 5
-"""Of more remarks than this, by one rule, only the number is told."""
+"""If one rule has more remarks than this, only their number is shown."""
 
 
 def to_text(report: Report, paint: Paint = plain, width: int | None = None, *, folds: bool = True) -> str:
@@ -30,9 +30,9 @@ def to_text(report: Report, paint: Paint = plain, width: int | None = None, *, f
 
     Args:
         report: the findings.
-        paint: gives a text in a style.
-        width: columns of the terminal; None where nobody looks at columns.
-        folds: tell many remarks of one rule in one line; not where somebody has asked for them.
+        paint: returns a text in a style.
+        width: columns of the terminal; None for lines of any length.
+        folds: show many remarks of one rule as one line; false where the user has asked for them.
     """
     numbers = Counter(finding.code for finding in report.findings if finding.severity is Severity.INFO)
     many = {code for code, number in numbers.items() if folds and number > _FEW}
@@ -67,7 +67,7 @@ def text_of(finding: Finding, report: Report, paint: Paint = plain, width: int |
 
 
 def _behind(word: str, style: str, text: str, paint: Paint, width: int | None) -> list[str]:
-    """Return a text behind a word that stands where all of a finding begin, broken between words."""
+    """Return the indented lines of a word and a text behind it, broken between words."""
     return behind(f"{' ' * _INDENT}{paint(word, style)} ", text, width)
 
 
@@ -93,7 +93,7 @@ def _excerpt(finding: Finding, source: SourceLocation, report: Report, paint: Pa
 
 
 def verdict(report: Report, paint: Paint) -> str:
-    """Return the last line: how much of what was found, in how many migrations and views."""
+    """Return the last line: how many errors, warnings and remarks there are, in how many migrations and views."""
     migrations = sum(subject.kind == "migration" for subject in report.subjects)
     judged = f"{counted(migrations, 'migration')} and {counted(len(report.subjects) - migrations, 'view')}"
     counts = [

@@ -1,4 +1,4 @@
-"""What `import edwh_migrate` finds in a process that a body starts anew: there, too, the name means this package."""
+"""The module that `import edwh_migrate` finds in a Python process started by a body: there, too, the name means this package."""
 
 from migrate_graph.edwh_names import install_as_edwh_migrate
 
