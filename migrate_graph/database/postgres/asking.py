@@ -1,4 +1,4 @@
-"""Asks on the connection of a migration: in which transaction, at which search_path, and in how few messages."""
+"""Runs the queries of the view catalog on a migration's connection: in a transaction, with a safe search_path, in few messages."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ from migrate_graph.errors import ViewError
 _SAVEPOINT = "migrate_graph_views"
 
 STYLES = {"DateStyle": "ISO", "IntervalStyle": "postgres", "extra_float_digits": "1"}
-"""How the server writes constants so that every session reads them alike; other styles lose digits, time zones and signs."""
+"""Settings with which every session reads a constant as the server wrote it; other styles lose digits, time zones and signs."""
 
-# Ours: whatever the session's own search_path says, no object of `public` or `pg_temp` stands in for one of the server's.
+# With this search_path, no object in `public` or `pg_temp` is used instead of one of the server's.
 _SAFE_PATH = "pg_catalog, pg_temp"
 
-# A text is written, and read again, as the standard has it. What the session has stands in settings of our own until it is put back, so
-# that a query and the change before it are sent as one message. JIT costs more than it saves with queries of this kind. The
-# body of a function that is created from its stored definition may name things without their schemas: they are looked up when it runs.
+# The session's own values are kept in settings `migrate_graph.…` until they are restored, so no extra message is needed to read them. JIT
+# costs more than it saves with such queries. Function bodies are not checked: a function that is recreated from its stored definition may
+# name things without their schemas, which are looked up when it runs.
 _SETTINGS = {
     "search_path": _SAFE_PATH,
     "standard_conforming_strings": "on",
@@ -75,9 +75,9 @@ OWN_STYLES, OUR_STYLES = (
     _back(STYLES),
     "SELECT " + ", ".join(f"pg_catalog.set_config('{name}', '{value}', true)" for name, value in STYLES.items()),
 )
-"""Set how constants are written as the session has it, for a query whose rows may tell, and as we read them again."""
+"""SQL that sets the `STYLES` to the session's own values (for a query whose rows may depend on them), and to ours again."""
 
-# Hexadecimal numbers are the same in every language of the server.
+# The bytes in an error about an encoding; hexadecimal numbers are the same in every language of the server.
 _SEQUENCE = re.compile(r"\b0x([0-9a-f]{2})\b")
 _SAID_WITH = """
 SELECT 'the comment on ' || pg_describe_object(said.class, said.id, said.part) AS what FROM (
@@ -91,12 +91,16 @@ SELECT pg_describe_object(said.class, said.id, said.part) FROM (
 WHERE strpos(encode(convert_to(said.text, getdatabaseencoding()), 'hex'), %s) > 0
 LIMIT 10"""
 
-# Statements of ours on the view ledger: whether they went well is told when the block does.
+# Statements on the view ledger, which return no rows: they may be sent later, together with the next one.
 _ANSWERLESS = ("INSERT INTO ", "DELETE FROM ")
 
 
 class Asking:
-    """The connection of a migration, as the catalog of views uses it; `connect` gives it, and may give another one after a while."""
+    """Sends what the catalog of views needs on the connection of a migration.
+
+    Args:
+        connect: returns the connection; after a `db.close()` it is another one.
+    """
 
     def __init__(self, connect: Callable[[], Any]) -> None:
         self._connect = connect
@@ -109,14 +113,14 @@ class Asking:
         self._unreadable: psycopg2.Error | None = None
 
     def run(self, statement: str, parameters: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
-        """Run one statement; without parameters a `%` in it is a `%`."""
+        """Run one statement and return its rows; without parameters, `%` needs no escape."""
         if not statement.startswith(_ANSWERLESS):
             return self._outbox.run(statement, parameters)
         self._later(statement, parameters)
         return []
 
     def locate(self, names: TableNames) -> TableNames:
-        """Find the schema of the view ledger: the migration may have changed the search_path when it is needed."""
+        """Return the names with the schema in which the view ledger is found now: later the migration may change the search_path."""
         if names.schema:
             return names
         rows = self.run(
@@ -140,7 +144,7 @@ class Asking:
         connection = self._connection
         idle = connection.info.transaction_status == pg.TRANSACTION_STATUS_IDLE
         if idle and not connection.autocommit:
-            # After a raw COMMIT psycopg2 still believes in a transaction, and would not open one.
+            # After a raw COMMIT psycopg2 thinks that a transaction is still open, and would not begin one.
             type(connection).rollback(connection)
         name = f"{_SAVEPOINT}_{self._depth}" if self._depth else _SAVEPOINT
         mark = (
@@ -174,11 +178,11 @@ class Asking:
             self._waits = waited
 
     def _refuse_closing(self, error: BaseException | None) -> None:
-        """Raise what it means that a cursor of ours is gone: the savepoint that it was opened behind may be gone with it."""
+        """Raise what has happened when a cursor of this package is gone: its transaction was ended, or a view manager closed it."""
         if getattr(error, "pgcode", None) != INVALID_CURSOR_NAME or SEEN not in str(error):
             return
         connection = self._connection
-        if connection.info.transaction_status != pg.TRANSACTION_STATUS_INTRANS:  # it could not be undone
+        if connection.info.transaction_status != pg.TRANSACTION_STATUS_INTRANS:  # the savepoint is gone, too
             type(connection).rollback(connection)
             raise CommittedInside from error
         raise ViewError(
@@ -186,7 +190,7 @@ class Asking:
         ) from error
 
     def _refuse_no_text(self, error: psycopg2.Error) -> None:
-        """Raise what it means that the server cannot tell in UTF-8 what we have asked for; what managers ask for is their own."""
+        """Raise an error that names the object, when the answer to a query of this package has a character that UTF-8 does not have."""
         if error is not self._unreadable or self.is_aborted():
             return
         found = _SEQUENCE.findall(str(error))
@@ -203,7 +207,11 @@ class Asking:
         ) from error
 
     def _savepoint(self, name: str, *, idle: bool, ours: bool) -> Savepoint:
-        """Return a savepoint that is set with the next statement, where a transaction is open; the outermost one sends what waits when it is kept."""
+        """Return a savepoint that is sent together with the next statement, where a transaction is open.
+
+        The release of an inner savepoint waits for the next statement, too; that of the outermost one is sent at once, with all that
+        waits.
+        """
         setting, waits, inner = f"SAVEPOINT {name}", ours and not idle, self._waits
         unset = False
 
@@ -251,7 +259,7 @@ class Asking:
         type(self._connection).commit(self._connection)
 
     def roll_back(self) -> None:
-        """Roll back what is not durable."""
+        """Roll back the open transaction."""
         type(self._connection).rollback(self._connection)
 
     def is_aborted(self) -> bool:
@@ -260,7 +268,7 @@ class Asking:
 
     @contextmanager
     def safely(self) -> Iterator[None]:
-        """Set the search_path so that only the server's own objects are meant by names without a schema, so that it writes all others with theirs."""
+        """For the block, set a search_path with only the server's own objects: the server writes all other names with their schema."""
         with self._in_transaction():
             if not self._outbox.take_back_last(_GO_BACK):
                 self.run(_ENTER)
@@ -272,18 +280,18 @@ class Asking:
             self._go_back()
 
     def _go_back(self) -> None:
-        """Set the session's own search_path again, with the next statement where more is to come."""
+        """Restore the session's own settings, together with the next statement where possible."""
         self._later(_GO_BACK)
 
     def _later(self, statement: str, parameters: Sequence[Any] | None = None) -> None:
-        """Send a statement whose answer nobody needs: with the next one, where nobody else sends any."""
+        """Send a statement whose answer is not needed: together with the next one, while only this package uses the connection."""
         if self._waits:
             self._outbox.later(statement, parameters)
         else:
             self._outbox.run(statement, parameters)
 
     def _in_transaction(self) -> AbstractContextManager[None]:
-        """Open a transaction where there is none; an exception leaves it to whoever has opened another."""
+        """Open a transaction for the block, if none is open."""
         idle = self._connection.info.transaction_status == pg.TRANSACTION_STATUS_IDLE
         return self.atomic(ours=True) if idle else nullcontext()
 
@@ -293,7 +301,7 @@ class Asking:
 
     @contextmanager
     def standing_at(self, place: str) -> Iterator[None]:
-        """See `views.ViewCatalog`; what the block itself sets stays."""
+        """See `views.ViewCatalog`; a search_path that the block itself sets is kept."""
         if not place:
             yield
             return
@@ -303,7 +311,7 @@ class Asking:
             "pg_catalog.set_config('search_path', %s, true)",
             (place,),
         )
-        yield  # after an exception the savepoint takes it back
+        yield  # after an exception, the rollback to the savepoint restores it
         self._later(
             f"SELECT pg_catalog.set_config('search_path', pg_catalog.current_setting('{kept}'), true) "
             "WHERE pg_catalog.current_setting('search_path') OPERATOR(pg_catalog.=) %s",
@@ -313,23 +321,34 @@ class Asking:
     # -- reading ----------------------------------------------------------------------------------------------------
 
     def read(self, query: str) -> list[list[Any]]:
-        """Run a query, whose columns have names, as `safely` does; what is no text in the connection's encoding comes as surrogates."""
+        """Run a query with the settings of `safely`, and return its rows.
+
+        Bytes that are no text in the connection's encoding come as surrogates.
+
+        Args:
+            query: each of its columns has a name of its own.
+        """
         return self.read_all(query)[0]
 
     def read_all(self, *queries: str) -> list[list[list[Any]]]:
-        """Run several queries as one statement."""
+        """Run several queries as `read` does, in one statement; return the rows of each."""
         query = f"SELECT {_as_json(self._connection, queries)}"
         if self._is_safe:
             return self._rows(query)
         enters = "" if self._outbox.take_back_last(_GO_BACK) else f"{_ENTER}; "
         found = _without_names(self._planned(enters, query))
         if self._connection.info.transaction_status != pg.TRANSACTION_STATUS_IDLE:
-            # Not in the same message: the server looks at a prepared statement once more when it is done.
+            # Not in the same message: at its end the server validates the prepared statement once more, and with another search_path it
+            # would plan it anew.
             self._go_back()
         return found
 
     def _planned(self, before: str, query: str, *, steady: bool = False) -> list[Any]:
-        """Run a query that is planned once for the connection, behind other statements."""
+        """Run a query that is prepared once for the connection, in one message with other statements before it.
+
+        Raises:
+            Unprepared: the migration has deallocated the prepared statement.
+        """
         try:
             return self._answer(f"{before}{self._prepared.message(self._connection, query, steady=steady)}")
         except (psycopg2.errors.InvalidSqlStatementName, psycopg2.errors.DuplicatePreparedStatement) as error:
@@ -356,18 +375,18 @@ class Asking:
         return answer
 
     def say(self, statement: str) -> None:
-        """Run a statement as a manager does, so that it is heard."""
+        """Run a statement through an ordinary cursor, as a view manager does, so that it is observed like the manager's."""
         self._outbox.flush()
         with self._connection.cursor() as cursor:
             cursor.execute(statement)
 
     def send(self, statement: str) -> None:
-        """Run a statement, surrogates in it as the bytes that they stand for."""
+        """Run a statement; surrogates in it are sent as the bytes that they stand for."""
         self._outbox.run(statement)
 
 
 def _look_again(error: BaseException | None) -> None:
-    """Raise that something was done which nobody expected, where the server has found that out."""
+    """Raise the exception for an error by which a query of this package reports an unexpected change."""
     if getattr(error, "pgcode", None) != INVALID_TEXT_REPRESENTATION:
         return
     if LOOKS_AGAIN in str(error):
@@ -381,13 +400,13 @@ def _text(query: Any) -> str:
 
 
 def _as_json(connection: Any, queries: Sequence[str]) -> str:
-    """Return the SQL of what some queries find, as bytes: a database without an encoding of its own holds what is no text in ours."""
+    """Return an SQL expression for the rows of some queries, as JSON in bytes: a database in SQL_ASCII may hold bytes that are no text."""
     parts = ", ".join(f"(SELECT pg_catalog.json_agg(q) FROM ({query}) q)" for query in queries)
     return f"pg_catalog.convert_to(pg_catalog.json_build_array({parts})::pg_catalog.text, '{encoding_of(connection)}')"
 
 
 def encoding_of(connection: Any) -> str:
-    """Return in which encoding an answer is asked for."""
+    """Return the encoding in which an answer is to be sent."""
     return "SQL_ASCII" if has_any_bytes(connection) else "UTF8"
 
 

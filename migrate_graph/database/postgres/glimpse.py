@@ -1,4 +1,4 @@
-"""Reads views that have nothing but a definition, an owner and privileges, with one query that is cheap to plan and to answer."""
+"""Reads views that have only a definition, an owner and privileges, with one cheap query."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ PG_TYPE, PG_REWRITE = 1247, 2618
 """OIDs of `pg_type` and `pg_rewrite`, the same in every database."""
 
 LOOKS_AGAIN = "migrate_graph looks again"
-"""Stands in the error by which the server undoes what did not go as was expected."""
+"""Text in the error that the query of `gone_or_again` raises; the error makes the block be rolled back."""
 
 _EQ, _NE, _GT = "OPERATOR(pg_catalog.=)", "OPERATOR(pg_catalog.<>)", "OPERATOR(pg_catalog.>)"
 
 _WATCHED = f"EXISTS (SELECT FROM pg_catalog.pg_event_trigger e WHERE e.evtenabled {_NE} 'D')"
 
-# It is asked, and its plan is kept, under the session's own search_path, in which names mean what they mean: every operator and
-# function says where it is from. The path is another one only while the server writes definitions; what it was then is told.
-# LATERAL with OFFSET 0 looks up one thing at a time: of a small catalog the planner would rather read all.
+# It is planned and run with the session's own search_path, with which `meant` looks the names up; so every operator and function has its
+# schema. Only while the server writes the definitions, the search_path is another one; the result tells which it was then.
+# LATERAL with OFFSET 0 makes the planner look up one row at a time; it would read a small catalog as a whole.
 GLIMPSE = f"""
 WITH meant AS MATERIALIZED (
     SELECT m.name, pg_catalog.to_regclass(m.name)::pg_catalog.oid AS oid
@@ -72,7 +72,7 @@ SELECT pg_catalog.convert_to(pg_catalog.json_build_array(
 
 
 def asking(names: Iterable[str]) -> str:
-    """Return the statement that comes before the query: which names it is about, and what the session has set."""
+    """Return the statement to send before the query: it stores the names, and the settings of the session, for the query."""
     quoted = ",".join('"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"' for name in sorted(names))
     return (
         f"SELECT pg_catalog.set_config('migrate_graph.names', {literal('{' + quoted + '}')}, true), "
@@ -82,22 +82,22 @@ def asking(names: Iterable[str]) -> str:
 
 
 def gone_or_again(oids: Collection[int]) -> str:
-    """Return the statement that goes well when some relations are gone and nobody watches what is done; else all is undone."""
+    """Return a statement that fails if one of these relations still exists, or if an event trigger is active."""
     there = " OR ".join(f"pg_catalog.pg_table_is_visible({int(oid)}::pg_catalog.oid) IS NOT NULL" for oid in oids)
-    return f"SELECT CASE WHEN {_WATCHED} OR {there} THEN pg_catalog.concat('{LOOKS_AGAIN}')::pg_catalog.int4 END"  # no constant: it would fail at once
+    return f"SELECT CASE WHEN {_WATCHED} OR {there} THEN pg_catalog.concat('{LOOKS_AGAIN}')::pg_catalog.int4 END"  # a constant fails in planning
 
 
 class Glimpse(Struct, frozen=True):
-    """What one look at some names has told.
+    """What the query has told about some names.
 
     Attributes:
-        schemas: those whose objects a name without a schema may mean.
+        schemas: the schemas in which a name without a schema is looked up.
         place: the session's search_path.
-        meant: OIDs by name; None for what is not there.
-        is_watched: an event trigger may do more than a statement says.
-        views: those that are views and not temporary.
-        bare: of these, by OID, what has nothing but a definition, an owner and privileges, and nothing that depends on it.
-        parts: of these, the objects that each consists of.
+        meant: OIDs by name; None for what does not exist.
+        is_watched: an event trigger is active, which may do more than a statement says.
+        views: OIDs of those that are views, and not temporary.
+        bare: by OID, the views with only a definition, an owner and privileges, on which nothing depends.
+        parts: by OID of these, the objects that each consists of.
     """
 
     schemas: frozenset[str] = frozenset()
@@ -110,11 +110,11 @@ class Glimpse(Struct, frozen=True):
 
     @property
     def is_enough(self) -> bool:
-        """Whether nothing else has to be read of what these names mean."""
+        """Whether all names mean bare views or nothing, so that no other query is needed."""
         return not self.is_watched and all(oid is None or oid in self.bare for oid in self.meant.values())
 
     def parts_of(self, names: Iterable[str]) -> dict[int, frozenset[Key]] | None:
-        """Return what would go if these views were dropped, by OID; None for a name that was not looked at."""
+        """Return, by OID, what would be dropped together with these views; None if the result does not cover a name."""
         found: dict[int, frozenset[Key]] = {}
         for name in names:
             oid = self.meant.get(name, -1)
@@ -125,7 +125,7 @@ class Glimpse(Struct, frozen=True):
         return found
 
     def observation(self) -> Observation:
-        """Return the same as what a block observes."""
+        """Return the result in the form of `ViewCatalog.observe`."""
         reached: dict[Key, Reached] = {
             key: Reached(
                 self.bare[oid] if key[0] == PG_CLASS else UNREAD, None if key[0] == PG_CLASS else view, reasons
@@ -140,7 +140,7 @@ class Glimpse(Struct, frozen=True):
 
 
 def seen(answer: list[Any]) -> Glimpse | None:
-    """Read the answer to the query; None where the server has not done one thing after the other."""
+    """Read the answer to the query; None where the server did not evaluate its parts in order, so definitions may lack schemas."""
     schemas, place, meant, is_watched, safe, _, rows, version, *_ = answer
     bare: dict[int, Relation] = {}
     parts: dict[int, dict[Address, frozenset[Address]]] = {}

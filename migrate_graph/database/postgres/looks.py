@@ -1,4 +1,4 @@
-"""Tells what a transaction has made and unmade, and remembers it until somebody else uses the connection."""
+"""Finds out what a transaction has created and dropped, and remembers it until other statements use the connection."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from migrate_graph.database.postgres.connection import WorkConnection
 from migrate_graph.database.postgres.objects import Address, placed
 
 Look: TypeAlias = "dict[Address, int | None]"
-"""What is locked exclusively: -1 for what is gone, the command that made it for a new view, None for the rest."""
+"""The objects that the transaction has locked exclusively: -1 for a dropped one, the number of the creating command for a new view, None
+for the others."""
 
-# Whoever drops something holds an exclusive lock on it until his transaction ends, so its own locks tell what this one has unmade,
-# and never what others do. `creator`: the transaction that created a view, which is this one (or a part of it) when it goes on.
-# What is known is not looked up again: the cost follows what has changed, not what the transaction has done so far.
+# A transaction holds an exclusive lock on what it has dropped until it ends. So its own locks tell what it has dropped, and not what others
+# have. `creator`: the transaction that created a view; if that is still in progress, it is this one (or a subtransaction of it).
+# What is known already is not looked up again: the cost depends on what has changed since.
 _LOOK = """
 WITH mine AS MATERIALIZED (
     SELECT held.classid, held.objid
@@ -51,7 +52,7 @@ WHERE EXISTS (SELECT FROM mine WHERE mine.classid = o.classid AND mine.objid = o
     AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = o.objid AND a.attnum = o.objsubid AND NOT a.attisdropped)
 """
 
-# Asked with the session's search_path: no operator without its schema.
+# Run with the session's own search_path, so every operator has its schema.
 _GONE = """
 SELECT o.classid::pg_catalog.int8 AS classid, o.objid::pg_catalog.int8 AS objid, o.objsubid AS objsubid
 FROM ROWS FROM (pg_catalog.unnest($classes::pg_catalog.oid[]), pg_catalog.unnest($objects::pg_catalog.oid[]),
@@ -64,7 +65,7 @@ WHERE NOT CASE WHEN o.classid OPERATOR(pg_catalog.=) 1259::pg_catalog.oid
         WHERE d.classid OPERATOR(pg_catalog.=) o.classid AND d.objid OPERATOR(pg_catalog.=) o.objid) END
 """
 
-# Statements of ours that neither make nor unmake anything that others could see.
+# Beginnings of statements of this package that neither create nor drop objects.
 _HARMLESS = (
     "SELECT ",
     "SAVEPOINT ",
@@ -80,11 +81,11 @@ _HARMLESS = (
 
 
 def looked_at(known: Mapping[Address, int | None], columns: Iterable[Address] = ()) -> str:
-    """Return the query for what this transaction has made and unmade; `look_in` reads its rows.
+    """Return the query for what this transaction has created and dropped; `look_in` reads its rows.
 
     Args:
-        known: of an earlier moment of the transaction, since which nothing was undone.
-        columns: of tables, to be looked for as well.
+        known: the result at an earlier moment of the transaction, since which nothing was rolled back.
+        columns: columns of tables that may have been dropped.
     """
     gone = [key for key, fate in known.items() if fate == -1 and not key[2]]
     made = [key[1] for key, fate in known.items() if fate is not None and fate >= 0]
@@ -96,12 +97,12 @@ def looked_at(known: Mapping[Address, int | None], columns: Iterable[Address] = 
 
 
 def gone_among(objects: Iterable[Address]) -> str:
-    """Return the query for those of some objects that are there no longer."""
+    """Return the query for those of some objects that do not exist any more."""
     return placed(_GONE, objects)
 
 
 def look_in(rows: Iterable[list[Any]], known: Mapping[Address, int | None]) -> Look:
-    """Read the rows of `looked_at`, and add what was known before."""
+    """Return the rows of `looked_at` as a `Look`, together with what was known before."""
     look: Look = {key: fate for key, fate in known.items() if fate == -1}
     for classid, objid, column, fate in rows:
         key = (classid, objid, column)
@@ -110,20 +111,20 @@ def look_in(rows: Iterable[list[Any]], known: Mapping[Address, int | None]) -> L
 
 
 class Looks(Struct):
-    """What was seen last, as long as it holds; nothing is remembered of a connection that does not count what it is asked.
+    """The last result, as long as it is right. It is only kept for a `WorkConnection`, which counts its requests.
 
     Attributes:
-        found: what was seen; None when it may be wrong.
-        is_new: nothing was made or unmade since.
+        found: the last result; None when it may be wrong.
+        is_new: nothing was created or dropped since.
     """
 
     found: Look | None = None
     is_new: bool = False
-    _connection: ref[Any] | None = None  # weak: who is the only one to hold a session hands it on
+    _connection: ref[Any] | None = None  # weak, like `Prepared._connection`
     _asked: int = 0
 
     def remember(self, connection: Any, found: Look) -> None:
-        """Keep what was seen just now."""
+        """Keep a result that was read just now."""
         self.found, self.is_new = found, True
         self._connection, self._asked = (
             ref(connection),
@@ -131,20 +132,20 @@ class Looks(Struct):
         )
 
     def recall(self, connection: Any) -> None:
-        """Forget what was seen when anybody else has used the connection since."""
+        """Forget the result if anything else has used the connection since."""
         counts = isinstance(connection, WorkConnection) and connection.asked == self._asked
         if self._connection is None or self._connection() is not connection or not counts:
             self.found, self.is_new = None, False
 
     @contextmanager
     def own(self, connection: Any, statements: Sequence[str]) -> Iterator[None]:
-        """Note a message of ours: one that can change nothing leaves what was seen new, one that undoes something forgets it."""
+        """Note a message of this package that is sent in the block: harmless statements keep the result, a rollback discards it."""
         self.recall(connection)
         yield
         if self.found is None:
             return
         if any(each.startswith(("ROLLBACK", "COMMIT", "BEGIN")) for each in statements):
             self.found = None
-        elif connection.asked == self._asked + 1:  # no marker, no other statement in between
+        elif connection.asked == self._asked + 1:  # neither a marker nor another statement was sent in between
             self._asked = connection.asked
             self.is_new = self.is_new and all(each.startswith(_HARMLESS) for each in statements)

@@ -1,4 +1,4 @@
-"""Sends statements of ours on a connection; those whose answers nobody needs wait for the next one, and go in its message."""
+"""Sends statements of this package on a connection; statements without an answer wait, and are sent in one message with the next one."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _SET_ENCODING = "SELECT pg_catalog.set_config('client_encoding', %s, true)"
 
 
 class Outbox(Struct):
-    """What is sent, and what waits to be.
+    """The statements that wait to be sent.
 
     Attributes:
-        connect: gives the migration's connection.
-        looks: is told of every statement.
+        connect: returns the migration's connection.
+        looks: is told of every message.
     """
 
     connect: Callable[[], Any]
@@ -28,7 +28,7 @@ class Outbox(Struct):
     _waiting: list[tuple[str, Sequence[Any] | None]] = field(default_factory=list)
 
     def run(self, statement: str, parameters: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
-        """Send one statement, behind what waits, and return its rows; without parameters a `%` in it is a `%`."""
+        """Send what waits and one more statement, and return its rows; without parameters, `%` needs no escape."""
         sent, self._waiting = [*self._waiting, (statement, parameters)], []
         connection = self.connect()
         with self.looks.own(connection, [text for text, _ in sent]), _cursor(connection) as cursor:
@@ -46,7 +46,7 @@ class Outbox(Struct):
             self.run(*self._waiting.pop())
 
     def take_back(self, statement: str) -> bool:
-        """Forget a statement that waits, and all behind it; return whether it waited."""
+        """Remove a waiting statement and all after it; return whether it was waiting."""
         for place in range(len(self._waiting) - 1, -1, -1):
             if self._waiting[place][0] == statement:
                 del self._waiting[place:]
@@ -54,29 +54,29 @@ class Outbox(Struct):
         return False
 
     def take_back_last(self, statement: str) -> bool:
-        """Forget what waits last, if it is this; return whether it was."""
+        """Remove the last waiting statement, if it is this one; return whether it was."""
         if self._waiting and self._waiting[-1][0] == statement:
             self._waiting.pop()
             return True
         return False
 
     def clear(self) -> None:
-        """Forget what waits: it would be undone anyway."""
+        """Remove all waiting statements: a rollback would undo them anyway."""
         self._waiting.clear()
 
 
 def has_any_bytes(connection: Any) -> bool:
-    """Return whether a database takes bytes as they come (SQL_ASCII), so that not all of them are text in the connection's encoding."""
+    """Return whether the database's encoding is SQL_ASCII: it may hold bytes that are no text in the connection's encoding."""
     return bool(connection.info.parameter_status("server_encoding") == "SQL_ASCII")
 
 
 def _cursor(connection: Any) -> Any:
-    """Open a cursor on a connection: where its transaction is open, one that need not read what it sends."""
+    """Open a cursor on a connection; inside a transaction of a `WorkConnection`, one that does not parse what it sends."""
     return connection.own_cursor() if isinstance(connection, WorkConnection) else connection.cursor()
 
 
 def _answer(cursor: Any, message: bytes) -> list[tuple[Any, ...]]:
-    """Send a message of UTF-8, or of bytes that are no text; where the connection speaks otherwise, the server is told so before."""
+    """Send a message that is UTF-8, or bytes that are no text; if need be, with another `client_encoding` meanwhile."""
     before = cursor.connection.info.parameter_status("client_encoding")
     needed = "UTF8"
     if has_any_bytes(cursor.connection):
@@ -84,7 +84,7 @@ def _answer(cursor: Any, message: bytes) -> list[tuple[Any, ...]]:
     if message.isascii() or needed == before:
         return rows_of(cursor, message)
     cursor.execute(_SET_ENCODING, (needed,))
-    rows = rows_of(cursor, message)  # after an exception the savepoint takes the setting back
+    rows = rows_of(cursor, message)  # after an exception, the rollback to the savepoint restores the setting
     cursor.execute(_SET_ENCODING, (before,))
     return rows
 
@@ -98,7 +98,7 @@ def _is_text(message: bytes) -> bool:
 
 
 def _encoded(cursor: Any, statement: str, parameters: Sequence[Any] | None) -> bytes:
-    # Some bytes of the database are no text in the connection's encoding; they stand in ours as surrogates.
+    # Bytes of the database that are no text in the connection's encoding are surrogates in a Python string.
     raw = statement.encode("utf-8", "surrogateescape")
     if parameters is None:
         return raw

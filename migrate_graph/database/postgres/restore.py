@@ -1,4 +1,4 @@
-"""A dump, fed to PostgreSQL through the driver in one transaction that nothing in the dump can end."""
+"""Restores a dump through the driver, in one transaction that nothing in the dump can end."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ USER_RELATIONS = (
     "AND n.nspname !~ '^pg_(toast|temp)' AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_depend d "
     "WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid AND d.deptype = 'e') ORDER BY 1"
 )
-"""Name every relation that belongs neither to the server nor to an extension; to be asked with an empty search_path."""
+"""SQL: all relations that belong neither to the server nor to an extension; to be run with an empty search_path."""
 
 SETTINGS = {
     "search_path": "",
@@ -45,7 +45,7 @@ SETTINGS = {
     "idle_in_transaction_session_timeout": "0",
     "transaction_timeout": "0",
 }
-"""Of the restore's transaction: unpacking may be slow, statements may be long, whatever role and database are set to."""
+"""Settings of the restore's transaction: reading the dump may be slow and its statements long, so no timeout may hold."""
 
 _TRANSACTION_TIMEOUT_SINCE = 170000
 _SETS_TRANSACTION_TIMEOUT = re.compile(rb"SET\s+transaction_timeout\s*=\s*0\s*;")
@@ -56,10 +56,10 @@ _ENDED = (
 
 
 def guarded(name: str) -> list[str]:
-    """Return what makes every COMMIT fail until our last word, which empties this temporary table.
+    """Return statements that make every COMMIT fail until the temporary table that they create is emptied.
 
     Args:
-        name: of the table, that nobody else can know.
+        name: name of the table; the dump must not be able to guess it.
     """
     table, constraint = f"pg_temp.{quote_identifier(name)}", quote_identifier(f"{name}_key")
     columns = f"x pg_catalog.int4, CONSTRAINT {constraint} UNIQUE (x) DEFERRABLE INITIALLY DEFERRED"
@@ -70,21 +70,21 @@ def guarded(name: str) -> list[str]:
 
 
 class CommitUnknown(Exception):  # noqa: N818 - the state of our knowledge
-    """The connection was lost while the restore was committed: whoever can must look what became of it."""
+    """The connection was lost during the COMMIT of the restore: the caller must find out whether it succeeded."""
 
 
 class RestoreTarget(Struct, frozen=True, kw_only=True):
     """What a dump is restored into.
 
     Attributes:
-        label: what to call the database in output.
-        schema: search_path (schemas with commas between) for what the dump does not qualify; None leaves it alone.
+        label: name of the database in output.
+        schema: search_path (schemas separated by commas) for names without schema in the dump; None for the session's own.
         table: the ledger table that must exist afterwards, as configured.
-        lock: keys of an advisory lock that the transaction holds: when this process is killed, the server may live on for the
-            statement it is in, and the next runner must wait for that.
-        look: names every relation in the database, through a connection that is opened for it, once nothing of the restore is at work.
-        waits_for: tells what the holder of that lock waits for; empty when nobody stands in its way.
-        secrets: what no output may contain.
+        lock: keys of an advisory lock that the transaction holds. When this process is killed, the server may still execute a statement
+            of the restore; the next run waits for this lock until that ends.
+        look: returns the names of all relations in the database, through a new connection, after the server has ended the restore.
+        waits_for: returns what the holder of that lock waits for; empty when it does not wait.
+        secrets: texts that no output may contain.
     """
 
     label: str
@@ -98,7 +98,7 @@ class RestoreTarget(Struct, frozen=True, kw_only=True):
     __repr__ = object.__repr__  # a traceback with values shows it, and it holds secrets
 
     def state_after_failure(self) -> str:
-        """Return what stands in the database, which was empty before, in words: looked up, not believed. Others may have been at work, too."""
+        """Return in words what is in the database, which was empty before the restore; it is looked up, and may come from others."""
         try:
             relations = self.look()
         except MigrateGraphError as error:
@@ -116,10 +116,10 @@ def restore_through_driver(dump: VerifiedDump, connection: Any, target: RestoreT
     """Restore a dump in one transaction, into a database that is proved empty inside it.
 
     Args:
-        dump: what `verify(kind="postgres")` gave.
-        connection: of psycopg2, in autocommit.
-        target: what it is restored into.
-        observer: told how far it is.
+        dump: the result of `verify(kind="postgres")`.
+        connection: a connection of psycopg2, in autocommit.
+        target: where it is restored.
+        observer: receives the progress.
 
     Raises:
         RestoreError: nothing was committed; the database is as it was.
@@ -129,7 +129,7 @@ def restore_through_driver(dump: VerifiedDump, connection: Any, target: RestoreT
 
 
 class _Restore:
-    """One restore. The dump's own statements go through `_send`, ours through `_ask`."""
+    """One restore. `_send_all` sends the dump's statements, `_ask` those of this package."""
 
     def __init__(self, dump: VerifiedDump, connection: Any, target: RestoreTarget) -> None:
         self._dump = dump
@@ -154,7 +154,7 @@ class _Restore:
                     self._ask("ROLLBACK")
 
     def _with_waits(self, observer: Observer) -> Observer:
-        """Return an observer that is told also what a statement waits for: asked by the thread that looks while nothing goes on."""
+        """Return an observer that adds what the server waits for to the progress that another thread reports during a long statement."""
         ours = threading.get_ident()
 
         def tell(event: Event) -> None:
@@ -167,7 +167,7 @@ class _Restore:
     def _ask(self, statement: str, parameters: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         return send(self._connection, statement, parameters)
 
-    # -- our first words and our last -----------------------------------------------------------------------------------------
+    # -- before and after the dump's statements -------------------------------------------------------------------------------
 
     def _begin(self) -> None:
         self._ask("BEGIN")
@@ -197,7 +197,7 @@ class _Restore:
             self._set({"search_path": search_path(self._target.schema)})
 
     def _end(self) -> None:
-        """Undo what the dump has set for the session, which may be another client's a moment later, then look and commit."""
+        """Reset what the dump has set for the session (a pooler may give it to another client), check the result, and commit."""
         self._part = Part(PartKind.STATEMENT, 0)
         self._ask("RESET SESSION AUTHORIZATION")  # the role as well
         self._ask("RESET ALL")
@@ -224,7 +224,7 @@ class _Restore:
             if part.kind is PartKind.COPY:
                 self._copy(part, parts)
             elif part.kind is PartKind.QUERY:
-                with self._connection.cursor() as cursor:  # as a stream: the driver would hold all rows in memory
+                with self._connection.cursor() as cursor:  # COPY streams the rows; execute() would hold all in memory
                     cursor.copy_expert(_QUERY_BEGINS + part.text.removesuffix(b";") + b"\n) TO STDOUT", _Nowhere())
             elif part.kind is PartKind.STATEMENT and not self._is_of_newer_servers(part):
                 with self._connection.cursor() as cursor:
@@ -232,7 +232,7 @@ class _Restore:
             self._look()
 
     def _is_of_newer_servers(self, part: Part) -> bool:
-        """Return whether it is what pg_dump 17 and newer write for every server, also for those that do not know it."""
+        """Return whether a statement is the `SET transaction_timeout` of pg_dump 17 or newer, and this server is too old for it."""
         return (
             self._connection.info.server_version < _TRANSACTION_TIMEOUT_SINCE
             and _SETS_TRANSACTION_TIMEOUT.fullmatch(part.text) is not None
@@ -254,7 +254,11 @@ class _Restore:
             )
 
     def _look(self) -> None:
-        """Look, without asking the server, whether we still read as it does, in our transaction."""
+        """Check, without a query, that the transaction is still open and that texts are read as when the dump was parsed.
+
+        Raises:
+            RestoreError: one of these is not so.
+        """
         info = self._connection.info
         if info.transaction_status != pg.TRANSACTION_STATUS_INTRANS:
             raise self._ended()
@@ -277,7 +281,7 @@ class _Restore:
         )
 
     def _state(self) -> str:
-        """End the transaction, and look what is left of it."""
+        """Roll back, and return in words what is left in the database."""
         with suppress(psycopg2.Error):
             if not self._connection.closed:
                 self._ask("ROLLBACK")
@@ -323,7 +327,7 @@ class _CopyData:
 
     Attributes:
         ended: the data was read to its end.
-        error: what went wrong while it was read; the driver would tell its name only.
+        error: the exception while it was read; the driver would only report the name of its class.
     """
 
     def __init__(self, parts: Iterator[Part]) -> None:
@@ -346,14 +350,14 @@ _QUERY_BEGINS = b"COPY ("
 
 
 class _Nowhere:
-    """Where the rows of a query go."""
+    """A file that discards the rows of a query."""
 
     def write(self, data: bytes) -> int:
-        """Forget them."""
+        """Discard data; return its length."""
         return len(data)
 
 
-# By SQLSTATE, never by words: a server speaks many languages. With the first words of the statement that failed.
+# (SQLSTATEs, regular expression for the beginning of the failed statement, hint). The server's message may be in any language.
 _HINTS: tuple[tuple[str, str, str], ...] = (
     ("42501", r"COMMENT ON EXTENSION", "dump again with --no-comments"),
     ("42501 58P01 0A000 22023", r"CREATE EXTENSION", "install the extension on the server, and create it as a superuser, first"),
@@ -376,8 +380,8 @@ def hint_for(code: str, part: Part) -> str:
     """Return what to do about an error.
 
     Args:
-        code: SQLSTATE.
-        part: of the dump, that failed.
+        code: SQLSTATE of the error.
+        part: the part of the dump that failed.
     """
     words = " ".join(part.text[:2000].decode("utf-8", "replace").split())
     for codes, statement, hint in _HINTS:

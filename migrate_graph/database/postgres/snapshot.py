@@ -1,4 +1,4 @@
-"""Reads everything PostgreSQL knows about views that dropping and creating them would lose."""
+"""Reads everything about views that would be lost if they were dropped and created again."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from msgspec import Struct, field
 from migrate_graph.database.relation import Grant, Item, Relation
 
 Read: TypeAlias = Callable[[str], list[list[Any]]]
-"""Runs a query without parameters, whose columns have names, and gives its rows."""
+"""Runs a query without parameters, whose columns have names, and returns its rows."""
 
-# Everything below is asked with `pg_catalog, pg_temp` as search_path, and leaves the quoting to the server. `$oids` is put in by
-# `array_of()`. Scalar subqueries look each row up by its OID: a join would let the planner read a whole catalog.
+# The queries below are run with `pg_catalog, pg_temp` as search_path; the server quotes the names. `$oids` is replaced by the result of
+# `array_of()`. Scalar subqueries look each row up by its OID: with a join the planner might read a whole catalog.
 _PRIVILEGES = """(SELECT pg_catalog.json_agg(pg_catalog.json_build_array(x.part,
         CASE x.grantee WHEN 0 THEN '' ELSE pg_catalog.pg_get_userbyid(x.grantee) END,
         x.privilege_type, pg_catalog.pg_get_userbyid(x.grantor), x.is_grantable)) FROM ({source}) x)"""
@@ -28,23 +28,23 @@ OWN_PRIVILEGES = _PRIVILEGES.format(
 
 
 def privileges(acl: str, *, part: str = "''", default: str = "") -> str:
-    """Return the SQL of the privileges on something.
+    """Return an SQL expression for the privileges on an object.
 
     Args:
-        acl: the SQL of what the catalog has of them.
-        part: the SQL of the column that they are limited to.
-        default: the SQL of what holds where the catalog has nothing.
+        acl: SQL of the ACL in the catalog.
+        part: SQL of the name of the column that the privileges are on.
+        default: SQL of the ACL that holds where the catalog has NULL.
     """
     has = f"coalesce({acl}, {default})" if default else acl
     return _PRIVILEGES.format(source=f"SELECT {part} AS part, item.* FROM pg_catalog.aclexplode({has}) item")
 
 
 def fresh_privileges(kind: str, schema: str) -> str:
-    """Return the SQL of what an object that this session's role creates would get by itself.
+    """Return an SQL expression for the privileges that a new object gets by default if the session's role creates it.
 
     Args:
-        kind: as `pg_default_acl` has it: `r` for relations, `S` for sequences, `f` for functions, `n` for schemas.
-        schema: the SQL of its schema's OID.
+        kind: as in `pg_default_acl`: `r` for relations, `S` for sequences, `f` for functions, `n` for schemas.
+        schema: SQL of the OID of its schema.
     """
     return _PRIVILEGES.format(
         source=f"""SELECT '' AS part, item.* FROM pg_catalog.pg_roles role, pg_catalog.aclexplode(coalesce(
@@ -57,7 +57,7 @@ def fresh_privileges(kind: str, schema: str) -> str:
     )
 
 
-# `stamp`: a rule is written anew by every CREATE OR REPLACE VIEW and by nothing else but the renaming of a column.
+# `stamp`: every CREATE OR REPLACE VIEW writes a new version of the view's rule; apart from that, only the renaming of a column does.
 _RELATIONS = f"""
 SELECT c.oid::int8 AS oid, pg_catalog.format('%I.%I', n.nspname, c.relname) AS identity, c.relname::text AS name,
     CASE c.relkind WHEN 'v' THEN 'VIEW' ELSE 'MATERIALIZED VIEW' END AS kind,
@@ -89,14 +89,14 @@ _STAMP = """(SELECT r.oid || '.' || r.xmin || '.' || (SELECT pg_catalog.hashtext
     FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0)
     FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid AND r.rulename = '_RETURN')"""
 
-# Which views there are, and whether they are as they were made; no view and no table is locked by asking, no privilege is needed.
+# Views with their stamps. This locks no view and no table, and needs no privilege.
 _STAMPED = """
 SELECT c.oid::int8 AS oid, n.nspname::text AS schema, c.relname::text AS name, $stamp AS stamp
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('v', 'm') AND c.relname = ANY ($names)
 """
 
-# Views that read, or are, what another session has locked against every reader, or waits to.
+# Views for which another session has, or waits for, an ACCESS EXCLUSIVE lock, on the view or on a relation that it reads.
 _BUSY = """
 SELECT DISTINCT r.ev_class::int8 AS oid
 FROM pg_catalog.pg_rewrite r JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_rewrite'::regclass AND d.objid = r.oid
@@ -131,7 +131,8 @@ DEPENDS = """
     WHERE d.classid = {classid} AND d.objid = {objid} AND d.refclassid = 'pg_catalog.pg_extension'::regclass AND d.deptype = 'x'"""
 
 # In the order in which they are restored: emptying a materialized view comes before its indexes, ANALYZE last. `part`: the columns that
-# an index or a statistics object reads; `comment`: of the parts, by catalog. Statistics are the session's role's anyway.
+# an index or a statistics object reads; `comment`: comments on the parts. A new statistics object belongs to the session's role, so its
+# owner is only restored if it is another one.
 _ITEMS = (
     _VIEWS
     + """
@@ -309,12 +310,12 @@ _ITEMS = _ITEMS.replace("$type_privileges", TYPE_PRIVILEGES.format(identity="vie
 
 
 class Made(Struct, frozen=True):
-    """What is needed, besides what it is, to make a new object what an older one was.
+    """The circumstances in which an object is created, which must be known to restore owner and privileges.
 
     Attributes:
-        creator: the role that creates things in this session.
-        fresh: the privileges that its creation alone would give it.
-        role: what SET ROLE has made of the session, `none` for nothing.
+        creator: the role that creates objects in this session.
+        fresh: the privileges that a new object gets by default.
+        role: the role of the session's SET ROLE, `none` for none.
     """
 
     creator: str = ""
@@ -323,18 +324,18 @@ class Made(Struct, frozen=True):
 
 
 class Captured(Struct):
-    """Relations read completely, by OID."""
+    """Views that were read completely, by OID, and the circumstances of their creation."""
 
     relations: dict[int, Relation] = field(default_factory=dict)
     made: dict[int, Made] = field(default_factory=dict)
 
 
 def capture(read: Read, oids: Iterable[int]) -> Captured:
-    """Read views completely, and leave out other relations; every name comes with its schema.
+    """Read views completely, and leave out other relations; every name has its schema.
 
     Args:
-        read: runs a query, with the search_path that this file speaks of.
-        oids: of relations.
+        read: runs a query with `pg_catalog, pg_temp` as search_path.
+        oids: OIDs of relations.
     """
     wanted = sorted(oids)
     return captured_from(read(described(wanted, new=True)), read) if wanted else Captured()
@@ -344,15 +345,15 @@ def described(oids: Collection[int], *, new: bool) -> str:
     """Return the query for the views among some relations; `captured_from` reads its rows.
 
     Args:
-        oids: of the relations.
-        new: what their creation alone has given them is told too.
+        oids: OIDs of the relations.
+        new: also read the privileges that they would get by default.
     """
     fresh = _FRESH if new else "NULL::json"
     return _RELATIONS.replace("$stamp", _STAMP).replace("$fresh", fresh).replace("$oids", array_of(oids))
 
 
 def captured_from(rows: Collection[list[Any]], read: Read) -> Captured:
-    """Read the rows of `described`, and with one more query what the definitions of these views do not say, where there is any."""
+    """Read the rows of `described`; for views that have more than a definition, read the rest with one more query."""
     captured = Captured()
     items: dict[int, list[Item]] = defaultdict(list)
     dressed = [row[0] for row in rows if row[10]]
@@ -365,7 +366,7 @@ def captured_from(rows: Collection[list[Any]], read: Read) -> Captured:
             name,
             kind,
             definition=f"CREATE {kind} {identity} AS {definition}",
-            # Two versions of the server may write one definition in two ways.
+            # Two versions of the server may write the same definition in different ways.
             fingerprint=fingerprint_of(version, definition),
             owner=owner,
             columns=tuple(columns),
@@ -378,13 +379,13 @@ def captured_from(rows: Collection[list[Any]], read: Read) -> Captured:
 
 
 def stamped(names: Collection[str]) -> str:
-    """Return the query for views by bare name, with what changes whenever somebody replaces one."""
+    """Return the query for views by their names without schema, with a stamp that changes when a view is replaced."""
     head, _, tail = _STAMPED.replace("$stamp", _STAMP).partition("$names")
     return head + texts(names) + tail
 
 
 def read_by_busy(oids: Collection[int]) -> str:
-    """Return the query for those of some views that cannot be looked at without waiting."""
+    """Return the query for those of some views that cannot be read without waiting for a lock."""
     return _BUSY.replace("$oids", array_of(oids))
 
 
@@ -396,7 +397,7 @@ def fingerprint_of(version: int, definition: str | None) -> str:
 
 
 def grants_of(rows: Iterable[Iterable[Any]] | None) -> tuple[Grant, ...]:
-    """Return privileges in order."""
+    """Return rows of privileges as `Grant`s, sorted."""
     return tuple(Grant(*row) for row in sorted(map(tuple, rows or ())))
 
 
