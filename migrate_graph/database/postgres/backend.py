@@ -35,11 +35,11 @@ from migrate_graph.database.postgres.requirements import (
 )
 from migrate_graph.database.postgres.sessions import Sessions, close_quietly, dal_source
 from migrate_graph.database.postgres.spare import DEFAULTS, Spare
-from migrate_graph.database.postgres.trouble import explained, hint_of_ours
+from migrate_graph.database.postgres.trouble import explained, of_ours
 from migrate_graph.database.room import Room
 from migrate_graph.database.spare_dal import SpareDal
 from migrate_graph.database.watching import Keeping
-from migrate_graph.errors import DatabaseRefused, DatabaseUnreachable, MigrateGraphError, RestoreError, Stopped
+from migrate_graph.errors import DatabaseUnreachable, MigrateGraphError, RestoreError, Stopped
 from migrate_graph.messages import first_line
 from migrate_graph.redaction import redact
 from migrate_graph.signals import Interruption
@@ -275,14 +275,7 @@ class PostgresBackend(Bookkeeping):
         try:
             yield
         except psycopg2.Error as error:
-            trouble = self.explain(error)
-            if trouble.kind is TroubleKind.LOST:
-                raise DatabaseUnreachable(
-                    f"the connection to {self.label} was lost: {trouble.message}", hint="run it again when it answers"
-                ) from None
-            raise DatabaseRefused(
-                f"{self.label} refused a statement: {trouble.message}", hint=trouble.hint or hint_of_ours(error)
-            ) from None
+            raise of_ours(error, self.explain(error), self.label) from None
 
     def close(self) -> None:
         self._spare.close()

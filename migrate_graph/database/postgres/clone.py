@@ -25,6 +25,7 @@ from migrate_graph.database.postgres.programs import parameters_of, service_file
 from migrate_graph.database.postgres.sessions import Sessions, close_quietly
 from migrate_graph.database.postgres.sizes import SIZES, as_sizes
 from migrate_graph.database.postgres.statements import first_words, split
+from migrate_graph.database.postgres.trouble import explaining
 from migrate_graph.database.watching import Clone
 from migrate_graph.errors import DatabaseRefused, RestoreError
 from migrate_graph.messages import counted, first_line
@@ -109,14 +110,15 @@ def clone(settings: Settings, cloning: Cloning) -> Iterator[Clone]:
     """
     place = Place(settings, cloning)
     try:
-        place.require_right()
-        place.remove_leftovers()
-        with closing(_Original(settings, cloning)) as original:
-            program = _pg_dump(original.version)
-            place.create(original.locale())
-            made = replace(settings, uri=place.uri, folder=cloning.folder)
-            remarks = _Filling(original, made, program, cloning).fill()
-            sizes = original.sizes()
+        with place.explaining():
+            place.require_right()
+            place.remove_leftovers()
+            with closing(_Original(settings, cloning)) as original:
+                program = _pg_dump(original.version)
+                place.create(original.locale())
+                made = replace(settings, uri=place.uri, folder=cloning.folder)
+                remarks = _Filling(original, made, program, cloning).fill()
+                sizes = original.sizes()
         if settings.folder is not None:
             copy_tables_of_pydal(settings.uri, settings.folder, made.uri, cloning.folder)
         yield Clone(made, sizes, remarks)
@@ -158,14 +160,15 @@ class _Original:
         self.snapshot = ""
         self.connection.set_session(isolation_level="REPEATABLE READ", readonly=True, autocommit=False)
         if not self.sessions.pooled:
-            with suppress(psycopg2.Error):
+            with suppress(DatabaseRefused):
                 ((self.snapshot,),) = self.ask("SELECT pg_catalog.pg_export_snapshot()")
         if self.connection.info.transaction_status != psycopg2.extensions.TRANSACTION_STATUS_INTRANS:
             self.connection.rollback()
 
     def ask(self, statement: str) -> list[tuple[Any, ...]]:
         """Run one statement."""
-        return self.sessions.patience.run(self.connection, "reading the schema", send, self.connection, statement)
+        with explaining(self.sessions.label, self.sessions.secrets):
+            return self.sessions.patience.run(self.connection, "reading the schema", send, self.connection, statement)
 
     def locale(self) -> tuple[str, str, str]:
         """Return encoding and language."""
@@ -273,6 +276,7 @@ class _Filling(Struct):
                 process.wait()
             complaints.seek(0)
             if code:
+                self.original.ask("SELECT 1")  # it may have failed for the reason that nothing works any more
                 told = complaints.read().decode(errors="replace").strip().partition("\n")[0]
                 raise DatabaseRefused(
                     f"the schema could not be copied: {redact(told, *self.original.sessions.secrets)}",
@@ -293,6 +297,8 @@ class _Filling(Struct):
         try:
             run(send, connection, statement.encode(errors="surrogateescape"))
         except psycopg2.Error as error:
+            if connection.closed:
+                raise
             words = first_words(statement, most=4)
             told = f"{' '.join(words)}: {redact(first_line(error), *self.original.sessions.secrets)}"
             if words[:1] and words[0] not in _ONLY_ABOUT and tuple(words[:2]) not in _ONLY_ABOUT_TWO:
@@ -360,6 +366,8 @@ class _Filling(Struct):
             try:
                 send(connection, f"REFRESH MATERIALIZED VIEW {name}")
             except psycopg2.Error as error:
+                if connection.closed:
+                    raise
                 self.failed.append(f"REFRESH MATERIALIZED VIEW {name}: {first_line(error)}")
 
     def _copy_settings(self, connection: Any) -> None:
@@ -378,6 +386,8 @@ class _Filling(Struct):
             try:
                 send(connection, f"{sets}ALTER {whose} SET {name} {spelled}")
             except psycopg2.Error as error:
+                if connection.closed:
+                    raise
                 self.failed.append(f"ALTER {whose.partition(' ')[0]} SET {name}: {first_line(error)}")
 
 

@@ -7,7 +7,7 @@ import itertools
 import shutil
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,8 +20,9 @@ from migrate_graph.database.names import POSTGRES, TableNames, schema_names
 from migrate_graph.database.postgres.cursor import send
 from migrate_graph.database.postgres.scratch import open_scratch
 from migrate_graph.database.postgres.sessions import Sessions, close_quietly, pydal_uri
+from migrate_graph.database.postgres.trouble import explained, explaining, of_ours
 from migrate_graph.database.scratch_database import Scratch, ScratchDatabase, kept, uri_of
-from migrate_graph.errors import DatabaseRefused
+from migrate_graph.errors import DatabaseError, DatabaseRefused
 from migrate_graph.messages import first_line
 from migrate_graph.quoting import quote_identifier, quote_literal
 from migrate_graph.redaction import redact, redact_uri
@@ -130,11 +131,19 @@ class Place:
 
     def add_schemas(self, name: str, schemas: Sequence[str]) -> None:
         """Make schemas in a database."""
-        with closing(Sessions(replace(self._settings, uri=self.uri_of(name))).open("copy")) as connection:
+        opened = closing(Sessions(replace(self._settings, uri=self.uri_of(name))).open("copy"))
+        with self.explaining(), opened as connection:
             for each in schemas:
                 send(connection, f"CREATE SCHEMA IF NOT EXISTS {quote_identifier(each)}")
 
-    def _refused(self, error: psycopg2.Error) -> DatabaseRefused:
+    def explaining(self) -> AbstractContextManager[None]:
+        """Turn what the driver raises meanwhile into an error of ours."""
+        return explaining(redact_uri(self._settings.uri), self._sessions.secrets)
+
+    def _refused(self, error: psycopg2.Error) -> DatabaseError:
+        if self._connection.closed:
+            trouble = explained(error, self._sessions.secrets)
+            return of_ours(error, trouble, redact_uri(self._settings.uri))
         told = redact(first_line(error), *self._sessions.secrets)
         return DatabaseRefused(f"no copy can be made on {redact_uri(self._settings.uri)}: {told}", hint=WAYS_OUT)
 
@@ -240,12 +249,15 @@ def fresh(settings: Settings, cloning: Cloning) -> Iterator[Scratch]:
     """
     place = Place(settings, cloning)
     try:
-        if place.refusal():
+        with place.explaining():
+            refusal = place.refusal()
+            if not refusal:
+                place.remove_leftovers()
+        if refusal:
             server = replace(settings, uri=cloning.server or settings.uri, schema=None)
             with kept(open_scratch(server, directory=cloning.folder, schemas=())) as scratch:
                 yield scratch
             return
-        place.remove_leftovers()
         wanted = [*schema_names(settings.schema or ""), TableNames.of(settings.table, POSTGRES).schema]
         yield _Scratch(
             place, cloning.folder, [name for name in wanted if name and name not in {"public", "$user", "pg_catalog"}]

@@ -22,6 +22,7 @@ from migrate_graph.database.postgres.cursor import rows_of
 from migrate_graph.database.postgres.facts_query import SETTINGS, with_numbers
 from migrate_graph.database.postgres.guarded import ESCAPED, HOW_ELSE, GuardedConnection, ended_past_us
 from migrate_graph.database.postgres.patience import Patience
+from migrate_graph.database.postgres.requirements import without_schema
 from migrate_graph.database.postgres.shared_work import SharedWork
 from migrate_graph.database.postgres.watched import Observation, WatchedBackend
 from migrate_graph.database.spare_dal import SpareDal
@@ -135,12 +136,18 @@ class GuardedBackend(WatchedBackend):
 
     def begin(self) -> None:
         """Open the guarded transaction, create the tool's tables in it, and read the facts of the database."""
+        with self._explained():
+            self._begin()
+
+    def _begin(self) -> None:
         self._sequences = self._values_of_sequences()
         self._guarded = self._sessions.open("rehearsal", GuardedConnection, ours=True)
         self.guarded.guard(keeps=self.keeps, pooled=self._sessions.pooled)
         names = self._ledger.names
         missing = set(names.all) - self._present()
         if missing:
+            if not names.schema:
+                raise without_schema(self._settings.schema, self.label)
             self.inner.create(missing)
             if names.views in missing:
                 ViewLedger(names, self._tell).create()

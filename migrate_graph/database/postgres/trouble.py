@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import psycopg2
 
 from migrate_graph.database.driver_errors import AGAIN, ANSWERS, HAS_ROOM, IS_FREE, IS_WRITABLE, Trouble, TroubleKind
+from migrate_graph.errors import DatabaseError, DatabaseRefused, DatabaseUnreachable
 from migrate_graph.messages import first_line
 from migrate_graph.redaction import redact
 
@@ -50,6 +52,35 @@ def hint_of_ours(error: psycopg2.Error) -> str:
     if error.pgcode == _NO_SUCH_COLUMN:
         return "somebody has made or changed the tool's tables by hand: the ledger has the columns id, name, installed and last_update_dttm"
     return "see the server's log"
+
+
+def of_ours(error: psycopg2.Error, trouble: Trouble, label: str) -> DatabaseError:
+    """Return what to raise for what the driver raises outside of a migration.
+
+    Args:
+        error: the driver's.
+        trouble: what it means.
+        label: of the database.
+    """
+    if trouble.kind is TroubleKind.LOST:
+        return DatabaseUnreachable(
+            f"the connection to {label} was lost: {trouble.message}", hint="run it again when it answers"
+        )
+    return DatabaseRefused(f"{label} refused a statement: {trouble.message}", hint=trouble.hint or hint_of_ours(error))
+
+
+@contextmanager
+def explaining(label: str, secrets: Sequence[str]) -> Iterator[None]:
+    """Turn what the driver raises in the block, where no backend is at work, into an error of ours.
+
+    Args:
+        label: of the database.
+        secrets: what no message may contain.
+    """
+    try:
+        yield
+    except psycopg2.Error as error:
+        raise of_ours(error, explained(error, secrets), label) from None
 
 
 def explained(error: BaseException, secrets: Sequence[str]) -> Trouble:

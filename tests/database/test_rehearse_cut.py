@@ -1,0 +1,129 @@
+"""A session is ended while a copy is made: the connection is what is told, and nothing is left of the copy."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rehearsal_stand import RehearsalStand, run
+from servers import PostgresServer
+from verify_stand import VerifyStand
+
+from migrate_graph.database.postgres import clone, places
+from migrate_graph.database.postgres.cursor import send
+from migrate_graph.errors import DatabaseRefused, DatabaseUnreachable
+
+pytestmark = [pytest.mark.postgres, pytest.mark.usefixtures("may_create_databases")]
+
+ONE = """
+from migrate_graph import migration
+
+
+@migration
+def one_1(db):
+    db.executesql("CREATE TABLE mine (a int)")
+    return True
+"""
+
+LEDGER = "CREATE TABLE ewh_implemented_features (id serial, name varchar(512) UNIQUE, installed char(1), last_update_dttm timestamp)"
+
+
+@pytest.fixture
+def stand(
+    postgres_uri: str, postgres_server: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> RehearsalStand:
+    monkeypatch.setenv("PATH", str(postgres_server.binaries), prepend=os.pathsep)
+    (tmp_path / "migrations.py").write_text(ONE)
+    run(postgres_uri, LEDGER, "CREATE MATERIALIZED VIEW m AS SELECT 1 AS a")
+    run(postgres_uri, f"ALTER DATABASE {postgres_uri.rpartition('/')[2]} SET timezone = 'Asia/Tokyo'")
+    return RehearsalStand(postgres_uri, tmp_path)
+
+
+def end_before(statement: str, server: PostgresServer, patch: pytest.MonkeyPatch) -> list[str]:
+    """End the session that is about to send a statement; return what was ended."""
+    ended: list[str] = []
+
+    def sent(connection: Any, text: Any, *parameters: Any) -> Any:
+        told = text.decode() if isinstance(text, bytes) else text
+        if not ended and statement in told:
+            ended.append(told)
+            server.execute(f"SELECT pg_terminate_backend({connection.info.backend_pid}, 10000)")
+        return send(connection, text, *parameters)
+
+    patch.setattr(places, "send", sent)
+    patch.setattr(clone, "send", sent)
+    return ended
+
+
+def left_over(uri: str) -> list[Any]:
+    return run(uri, "SELECT datname FROM pg_database WHERE datname ~ '^migrate_graph'")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["SELECT rolcreatedb", "SELECT d.datname", "CREATE DATABASE", "datcollate", "REFRESH", "SET TimeZone", "pg_export_snapshot", "relpages"],
+)  # fmt: skip
+def test_a_lost_connection_is_told_as_one_while_a_copy_is_made(
+    statement: str, stand: RehearsalStand, postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = end_before(statement, postgres_server, monkeypatch)
+    with pytest.raises(DatabaseUnreachable, match=r"connection .* was lost") as caught:
+        stand.rehearse("clone")
+    assert ended
+    assert "run it again" in caught.value.hint
+    assert left_over(stand.uri) == []
+
+
+@pytest.mark.parametrize("statement", ["SELECT rolcreatedb", "SELECT d.datname", "CREATE DATABASE"])
+def test_a_lost_connection_is_told_as_one_where_a_graph_is_proved(
+    statement: str, stand: RehearsalStand, postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = end_before(statement, postgres_server, monkeypatch)
+    with pytest.raises(DatabaseUnreachable, match=r"connection .* was lost"):
+        VerifyStand(stand.root, stand.uri).watch()
+    assert ended
+    assert left_over(stand.uri) == []
+
+
+def test_a_dump_that_fails_with_the_server_is_no_lack_of_rights(
+    stand: RehearsalStand, postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    psql = f"{postgres_server.binaries / 'psql'} {postgres_server.admin_uri()}"
+    asked = (
+        "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE application_name = 'migrate_graph:copy'"
+    )
+    (programs / "pg_dump").write_text(
+        f'#!/bin/sh\n[ "$1" = --version ] && echo \'pg_dump (PostgreSQL) 99.1\' && exit\n{psql} -c "{asked}"\necho FATAL >&2\nexit 1\n'
+    )
+    (programs / "pg_dump").chmod(0o755)
+    monkeypatch.setattr(clone.os, "get_exec_path", lambda: [str(programs)])
+    with pytest.raises(DatabaseUnreachable, match="was lost"):
+        stand.rehearse("clone")
+    assert left_over(stand.uri) == []
+
+
+@pytest.mark.parametrize("place", ["clone", "here"])
+def test_a_rehearsal_without_a_place_for_the_ledger_says_so(
+    place: str, stand: RehearsalStand, postgres_server: PostgresServer
+) -> None:
+    """It was told as a fault of the tool: only a run looked whether there is a schema to create in."""
+    run(stand.uri, "DROP TABLE ewh_implemented_features", "DROP MATERIALIZED VIEW m")
+    postgres_server.execute(f"ALTER DATABASE {stand.uri.rpartition('/')[2]} SET search_path = nowhere")
+    with pytest.raises(DatabaseRefused, match="search_path of the role names no schema"):
+        stand.rehearse(place)
+
+
+def test_a_rehearsal_that_may_not_make_the_ledger_says_so(
+    stand: RehearsalStand, postgres_server: PostgresServer
+) -> None:
+    database = stand.uri.rpartition("/")[2]
+    run(stand.uri, "DROP TABLE ewh_implemented_features", "DROP MATERIALIZED VIEW m")
+    postgres_server.execute("CREATE SCHEMA locked", "GRANT USAGE ON SCHEMA locked TO app", database=database)
+    postgres_server.execute(f"ALTER DATABASE {database} SET search_path = locked")
+    with pytest.raises(DatabaseRefused, match="permission denied for schema locked") as caught:
+        stand.rehearse("here")
+    assert "grant" in caught.value.hint
