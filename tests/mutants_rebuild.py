@@ -46,7 +46,7 @@ _BESIDE = (
     ("a view that cannot is not tried", "core/ways.py", "view.rebuild is Rebuild.SWAP and view.can_swap", "view.rebuild is Rebuild.SWAP", f"{SWAP} -k cannot_be_built"),
     ("one without rows stays so", BESIDE, '        if old[1].is_empty:', '        if False:', f"{SWAP} -k without_rows"),
     ("another schema is another view", BESIDE, "if new is None or parted(new[1].identity)[0] != parted(old.identity)[0]:", "if new is None:", f"{SWAP} -k stands_in_another"),
-    ("what was left is dropped first", BESIDE, "        self._builder.drop(built.meanwhile)  # an earlier run may have left one behind a COMMIT\n", "", f"{SWAP} -k death_has_left"),
+    ("what was left is dropped first", BESIDE, "        self._builder.drop(built.temporary_name)  # an earlier run may have left one behind a COMMIT\n", "", f"{SWAP} -k death_has_left"),
     ("a COMMIT leaves nothing of ours", KEEPER, "            if isinstance(error.__cause__, CommittedInside):\n                with self.working():\n", "            if False:\n                with self.working():\n", f"{SWAP} -k commit_of_a_reader"),
     ("what fails is undone", KEEPER, "            with self.working(), self._catalog.atomic():\n                self._build", "            with self.working():\n                self._build", f"{SWAP} -k 'query_that_fails or nobody_has or reads_the_view_itself'"),
     ("names are cut as the server does", BESIDE, "self._described(self._as_cut(plan.name))", "self._described(plan.name)", f"{SWAP} -k every_kind"),

@@ -41,7 +41,7 @@ _SAID = (
     ("a column has the name of a view", WEAVER, " if _DROPS_VIEWS.search(text) else ()", "", f"{CASCADE} -k called_as"),
     ("@migration(weave=False)", "executor/attempt.py", "self._around.weaving.wanted and self._migration.weave", "self._around.weaving.wanted", f"{ONE} -k wants_the_error"),
     ("a plan ends with 3", "workflow/rehearse.py", "        return ExitCode.INVALID_GRAPH if blocked else ExitCode.FAILED", "        return ExitCode.FAILED", f"{TYPED} -k stops_the_plan"),
-    ("a repaired view of nobody has no row", "database/views/repair.py", "        if is_of_nobody(row.manager):", "        if False:", f"{TYPED} -k repaired"),
+    ("a repaired view of nobody has no row", "database/views/repair.py", "        if is_unmanaged(row.manager):", "        if False:", f"{TYPED} -k repaired"),
 )  # fmt: skip
 
 WEAVE = [Mutant(f"weave: {name}", file, old, new, tests) for name, file, old, new, tests in _SAID]

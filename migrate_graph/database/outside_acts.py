@@ -20,7 +20,7 @@ from migrate_graph.database.watching import speaker
 Arguments: TypeAlias = Sequence[Any]
 
 _WRITING: Final = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-_OF_NOBODY: Final = frozenset({os.devnull, "/dev/tty", "/dev/stdout", "/dev/stderr"})
+_DEVICES: Final = frozenset({os.devnull, "/dev/tty", "/dev/stdout", "/dev/stderr"})
 
 
 class ActsOutside(RuntimeError):  # noqa: N818 - says what the body does
@@ -142,7 +142,7 @@ def _opens(armed: _Armed, arguments: Arguments) -> str:
 def _on_file(verb: str, armed: _Armed, path: object, folder: object = -1) -> str:
     """Return an act on a file in words; empty for the rehearsal's own files, bytecode, and devices such as `/dev/null`."""
     text = _text(path)
-    if text is None or text in _OF_NOBODY or _is_bytecode(text) or _is_own(armed, _absolute(text, folder)):
+    if text is None or text in _DEVICES or _is_bytecode(text) or _is_own(armed, _absolute(text, folder)):
         return ""
     return f"{verb} {text}"
 

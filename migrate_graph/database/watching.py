@@ -57,7 +57,7 @@ Outside: TypeAlias = Callable[[str], AbstractContextManager[list[OutsideAct]]]
 
 
 @contextmanager
-def nobody_looks(_name: str) -> Iterator[list[OutsideAct]]:
+def watch_nothing(_name: str) -> Iterator[list[OutsideAct]]:
     """Watch nothing that a body does outside the database."""
     yield []
 
@@ -77,7 +77,7 @@ class Watching(Struct, frozen=True, kw_only=True):
     root: Path
     keeping: Keeping
     values: bool = True
-    outside: Outside = nobody_looks
+    outside: Outside = watch_nothing
     sizes: Mapping[str, Size] | None = None
     closely: bool = False
 

@@ -14,7 +14,7 @@ from test_deferred import matview, opening
 
 from migrate_graph import ViewMigrationManager
 from migrate_graph.core.events import ViewBuilt
-from migrate_graph.database.views.beside import meanwhile_of
+from migrate_graph.database.views.beside import temporary_name_of
 from migrate_graph.errors import DecisionNeeded
 
 __all__ = ["forget_managers", "house"]
@@ -142,7 +142,7 @@ def test_a_connection_that_is_lost_meanwhile_leaves_the_old_view(house: House, c
 
 def test_what_a_death_has_left_is_built_anew(house: House) -> None:
     """Nothing can, but for somebody's COMMIT between; then the name is ours, and nobody reads it."""
-    ask(house.uri, f"CREATE MATERIALIZED VIEW {meanwhile_of('m', 'public.m')} AS SELECT 1 AS one")
+    ask(house.uri, f"CREATE MATERIALIZED VIEW {temporary_name_of('m', 'public.m')} AS SELECT 1 AS one")
     assert house.edit().succeeded
     assert house.told() == SWAPPED
     assert not leftovers(house.uri)

@@ -159,7 +159,7 @@ class DumpReader:
                 "dump again without --inserts: the data of COPY may be of any length",
                 line=self._start_line,
             )
-            raise _Hopeless
+            raise _Unreadable
 
     def _count_lines(self) -> int:
         self._line += self._buffer.count(b"\n", self._line_position, self._position)
@@ -181,7 +181,7 @@ class DumpReader:
                         yield from self._data()
                 elif self._position >= len(self._buffer) and not self._refill():
                     break
-        except _Hopeless:
+        except _Unreadable:
             return
         self._judge_end()
 
@@ -226,7 +226,7 @@ class DumpReader:
     def _wait_for_more(self, found: re.Match[bytes]) -> None:
         if len(found.group()) > _LONGEST_WORD:
             self._fault(f"a word of more than {_LONGEST_WORD >> 10} KiB", "this is no SQL: is it the right file?")
-            raise _Hopeless
+            raise _Unreadable
         self._refill()
 
     def _pass_over(self, end: int) -> None:
@@ -293,7 +293,7 @@ class DumpReader:
         self._judge.take_other()
         if text.endswith(b"'"):
             self._fault("a number with a quote glued to it is read in two ways", "put a blank between them")
-            raise _Hopeless
+            raise _Unreadable
 
     # -- what is quoted -------------------------------------------------------------------------------------------------------
 
@@ -422,7 +422,7 @@ class DumpReader:
                 yield Part(PartKind.DATA, line, buffer[position:end])
             elif not self._refill():
                 self._fault("it ends inside the data of a COPY", _AGAIN)
-                raise _Hopeless
+                raise _Unreadable
 
     def _rest_of_line(self) -> None:
         end = 0
@@ -430,7 +430,7 @@ class DumpReader:
             end = self._buffer.find(b"\n", self._position) + 1
             if self._buffer[self._position : end or len(self._buffer)].strip():
                 self._fault("something follows a COPY on its line", "put it on a line of its own, after the data")
-                raise _Hopeless
+                raise _Unreadable
             self._position = end or len(self._buffer)
             if not end and not self._refill():
                 return
@@ -461,5 +461,5 @@ class DumpReader:
             self._fault("it holds no SQL statement", "is database_to_restore the right file?")
 
 
-class _Hopeless(Exception):  # noqa: N818 - reading on could only mislead
+class _Unreadable(Exception):  # noqa: N818 - reading on could only mislead
     """It is not clear any more where statements end, so reading stops; `faults` says why."""

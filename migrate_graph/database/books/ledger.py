@@ -193,7 +193,7 @@ class Ledger:
                 f"SELECT name, {text('installed')}, {text('last_update_dttm')} FROM {self._ledger}"
             ):
                 if name is not None:
-                    with _naming(faults, f"the row {name!r} of {self._ledger}"):
+                    with _noting_fault(faults, f"the row {name!r} of {self._ledger}"):
                         records[name] = Record(str(name), installed in {"T", "1", 1}, _moment(updated))
         if self.names.journal in present:
             for row in self._run(
@@ -206,7 +206,7 @@ class Ledger:
                 elif row[3] == _PENDING_TASK:
                     pending_tasks.add(row[1])
                 else:
-                    with _naming(faults, f"the row with id {row[0]} of {self._journal}"):
+                    with _noting_fault(faults, f"the row with id {row[0]} of {self._journal}"):
                         attempts.append(_attempt(row))
         if faults:
             raise DatabaseRefused(
@@ -490,7 +490,7 @@ def _flag(*, installed: bool) -> str:
 
 
 @contextmanager
-def _naming(faults: list[str], what: str) -> Iterator[None]:
+def _noting_fault(faults: list[str], what: str) -> Iterator[None]:
     """Add to `faults` which row cannot be read, and why, when the block raises."""
     try:
         yield

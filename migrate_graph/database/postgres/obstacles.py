@@ -16,7 +16,7 @@ from migrate_graph.database.postgres.restoration import create
 from migrate_graph.database.postgres.snapshot import texts
 from migrate_graph.database.relation import Relation, is_text
 from migrate_graph.database.views.catalog import Manager, Observation
-from migrate_graph.database.views.kept import manager_of_nobodys
+from migrate_graph.database.views.kept import manager_for_unmanaged
 from migrate_graph.database.views.weaving import Column, NotWoven, Obstacle
 
 _READERS = """
@@ -216,7 +216,9 @@ def keeper_of(catalog: PostgresCatalog, stored: Relation) -> Manager:
     def down() -> None:
         catalog.say(f"DROP {stored.kind} {stored.identity}")
 
-    return manager_of_nobodys(stored.identity, f"{stored.kind} {stored.identity}", up=up, down=down, fill_as_owner=True)
+    return manager_for_unmanaged(
+        stored.identity, f"{stored.kind} {stored.identity}", up=up, down=down, fill_as_owner=True
+    )
 
 
 def _oid(key: Any) -> int:

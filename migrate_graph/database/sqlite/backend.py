@@ -80,7 +80,7 @@ _GUARDED = (
 )
 
 
-_LEFT_BY_THE_DEAD = {sqlite3.SQLITE_READONLY_ROLLBACK, sqlite3.SQLITE_READONLY_RECOVERY}
+_LEFT_BY_KILLED = {sqlite3.SQLITE_READONLY_ROLLBACK, sqlite3.SQLITE_READONLY_RECOVERY}
 
 _OWN_WAY = "it is held by this migration itself, which has uncommitted work on db"
 _OWN_WAY_HINT = "call db.commit() before another connection writes, or let db do its work"
@@ -257,7 +257,7 @@ class SqliteBackend(Bookkeeping):
             return
         limit = self._settings.connect_wait if self._writing else self._patience()
         try:
-            self._keeper = self._patiently(self._look_in_somehow, limit=limit)
+            self._keeper = self._patiently(self._open_keeper, limit=limit)
         except sqlite3.Error as error:
             raise self._unusable(error) from None
         self._opened = identity(self.path)
@@ -287,19 +287,19 @@ class SqliteBackend(Bookkeeping):
         """Return how many seconds a statement of the tool itself may wait for another program."""
         return min(self._settings.lock_timeout or _FOR_EVER, _KEEPER_PATIENCE)
 
-    def _look_in_somehow(self) -> sqlite3.Connection:
+    def _open_keeper(self) -> sqlite3.Connection:
         writing = self._writing and self._is_writable()
         try:
-            return self._look_in("rwc" if writing else "ro")
+            return self._open_and_read("rwc" if writing else "ro")
         except sqlite3.Error as error:
             code = getattr(error, "sqlite_errorcode", 0)
             if code & 0xFF in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY} and self._is_at_rest():
-                return self._look_in("ro&immutable=1")
-            if code not in _LEFT_BY_THE_DEAD:
+                return self._open_and_read("ro&immutable=1")
+            if code not in _LEFT_BY_KILLED:
                 raise
         # A killed process has left an open transaction. Opening the file for writing rolls it back; a read-only connection cannot.
-        self._look_in("rw").close()
-        return self._look_in("ro")
+        self._open_and_read("rw").close()
+        return self._open_and_read("ro")
 
     def _is_at_rest(self) -> bool:
         """Return whether a file that this process cannot write has no log or journal beside it, so that it can be read alone."""
@@ -315,7 +315,7 @@ class SqliteBackend(Bookkeeping):
         there = self.path.parent
         return os.access(there, os.W_OK | os.X_OK) and (not self.path.exists() or os.access(self.path, os.W_OK))
 
-    def _look_in(self, mode: str) -> sqlite3.Connection:
+    def _open_and_read(self, mode: str) -> sqlite3.Connection:
         connection: sqlite3.Connection = self._open(sqlite3.Connection, mode=mode)
         try:
             connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
@@ -420,7 +420,7 @@ class SqliteBackend(Bookkeeping):
             try:
                 remaining = max(0.0, wait - (time.monotonic() - started))
                 waited += self._wait(
-                    partial(_take_from_lookers, files), remaining, observer, interruption, self.lock_holder
+                    partial(_take_with_retry, files), remaining, observer, interruption, self.lock_holder
                 )
                 if files.is_current() and self._is_opened_file():
                     break
@@ -671,7 +671,8 @@ def _hint_by_text(error: BaseException) -> str:
     return ""
 
 
-def _take_from_lookers(files: FileLock) -> bool:
+def _take_with_retry(files: FileLock) -> bool:
+    """Take the lock; try twice, since `migrate status` may hold the lock file for a moment."""
     if files.take():
         return True
     time.sleep(_LOOK)

@@ -219,11 +219,11 @@ def _opened_again(database: Path) -> FileIO | None:
     forks.hide(file)
     _opened[forks.file_of(file.fileno())] = file
     if len(_opened) > _MOST_OPENED:  # the oldest one is not in use any more
-        _let_go(*_opened.popitem(last=False))
+        _close_if_unchanged(*_opened.popitem(last=False))
     return file
 
 
-def _let_go(found: tuple[int, int], file: FileIO) -> None:
+def _close_if_unchanged(found: tuple[int, int], file: FileIO) -> None:
     """Close a file, unless a body has closed its descriptor: then the number may belong to another file."""
     with suppress(OSError):
         if forks.file_of(file.fileno()) == found:

@@ -15,7 +15,7 @@ from migrate_graph.database.sqlite.authorizer import overheard
 from migrate_graph.database.sqlite.facts import spelled
 from migrate_graph.database.sqlite.schema import Part, Schema, words_of
 from migrate_graph.database.views.catalog import Manager, Observation
-from migrate_graph.database.views.kept import manager_of_nobodys
+from migrate_graph.database.views.kept import manager_for_unmanaged
 from migrate_graph.database.views.weaving import ONLY_SCHEMA, Column, Obstacle
 from migrate_graph.quoting import quote_identifier
 
@@ -277,7 +277,7 @@ class SqliteObstacles:
         def down() -> None:
             self._catalog.run(f"DROP VIEW {identity}")
 
-        return manager_of_nobodys(f"{ONLY_SCHEMA}.{spelled(seen.name)}", f"VIEW {identity}", up=up, down=down)
+        return manager_for_unmanaged(f"{ONLY_SCHEMA}.{spelled(seen.name)}", f"VIEW {identity}", up=up, down=down)
 
 
 def _begins(rest: str, name: str) -> bool:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 _PAGES = 4096
 """How many pages are copied at a time; in between, other programs may write."""
 
-_GIVES_WAY = 60.0
+_LONGEST_COPY = 60.0
 """Seconds after which the file is copied in one go, while writers wait: each write of another program restarts a copy in steps."""
 
 
@@ -254,7 +254,7 @@ class _Original(SqliteBackend):
 
         def look_at_the_clock(_status: int, remaining: int, _total: int) -> None:
             self._interruption.check()
-            if pages > 0 and remaining and time.monotonic() - started > _GIVES_WAY:
+            if pages > 0 and remaining and time.monotonic() - started > _LONGEST_COPY:
                 raise _TooLong
 
         with closing(sqlite3.connect(file)) as new:

@@ -92,7 +92,7 @@ class Built(Struct):
     Attributes:
         manager: name of its manager.
         plan: how the manager builds it.
-        meanwhile: its temporary name, as SQL writes it.
+        temporary_name: its temporary name, as SQL writes it.
         builder: the builder that has built it.
         key: key of the view.
         identity: its temporary name with its schema.
@@ -101,7 +101,7 @@ class Built(Struct):
 
     manager: str
     plan: Plan
-    meanwhile: str
+    temporary_name: str
     builder: Builder
     key: Key = ""
     identity: str = ""
@@ -113,14 +113,14 @@ class Built(Struct):
 
     def name_for(self, index: str) -> str:
         """Return the temporary name of an index."""
-        return self.indexes.setdefault(index, f"{parted(self.meanwhile)[1]}_{len(self.indexes)}")
+        return self.indexes.setdefault(index, f"{parted(self.temporary_name)[1]}_{len(self.indexes)}")
 
-    def in_its_names(self, text: str) -> str:
+    def with_final_names(self, text: str) -> str:
         """Return a message with the final names of the view and its indexes in place of the temporary ones."""
-        names = {meanwhile: index for index, meanwhile in self.indexes.items()}
-        names[parted(self.meanwhile)[1]] = bare(parted(self.plan.name)[1])
-        for meanwhile in sorted(names, key=len, reverse=True):  # the names of indexes begin with the view's
-            text = text.replace(meanwhile, names[meanwhile])
+        names = {temporary: index for index, temporary in self.indexes.items()}
+        names[parted(self.temporary_name)[1]] = bare(parted(self.plan.name)[1])
+        for temporary in sorted(names, key=len, reverse=True):  # the names of indexes begin with the view's
+            text = text.replace(temporary, names[temporary])
         return text
 
 
@@ -149,14 +149,14 @@ class Beside:
             Exception: its query or one of its indexes fails; the message has the final names.
         """
         plan, old = self.look(manager)
-        built = Built(name_of(manager), plan, meanwhile_of(plan.name, old.identity), self._builder)
-        self._builder.drop(built.meanwhile)  # an earlier run may have left one behind a COMMIT
+        built = Built(name_of(manager), plan, temporary_name_of(plan.name, old.identity), self._builder)
+        self._builder.drop(built.temporary_name)  # an earlier run may have left one behind a COMMIT
         try:
             self._fill(built, old, call)
         except ViewError as error:
-            raise ViewError(built.in_its_names(error.message), hint=error.hint) from error.__cause__
+            raise ViewError(built.with_final_names(error.message), hint=error.hint) from error.__cause__
         except Exception as error:
-            error.args = tuple(built.in_its_names(each) if isinstance(each, str) else each for each in error.args)
+            error.args = tuple(built.with_final_names(each) if isinstance(each, str) else each for each in error.args)
             raise
         return built
 
@@ -178,8 +178,8 @@ class Beside:
 
     def _fill(self, built: Built, old: Relation, call: Callable[[Callable[[], None]], object]) -> None:
         plan, cut = built.plan, self._builder.same_names(built.plan.indexes)
-        call(partial(plan.create, built.meanwhile, {each: built.name_for(cut[each]) for each in plan.indexes}))
-        new = self._described(built.meanwhile)
+        call(partial(plan.create, built.temporary_name, {each: built.name_for(cut[each]) for each in plan.indexes}))
+        new = self._described(built.temporary_name)
         if new is None or parted(new[1].identity)[0] != parted(old.identity)[0]:
             raise NotBeside("its name means another schema here")
         built.key, built.identity = new[0], new[1].identity
@@ -187,7 +187,7 @@ class Beside:
 
     def clear(self, some: Iterable[Built]) -> None:
         """Drop views that still have their temporary names, and were committed by a COMMIT of a manager."""
-        self._builder.clear([built.meanwhile for built in some])
+        self._builder.clear([built.temporary_name for built in some])
 
     def _as_cut(self, name: str) -> str:
         """Return a name as the server shortens it."""
@@ -203,7 +203,7 @@ class Beside:
         return key, self._catalog.describe([key])[key]
 
 
-def meanwhile_of(name: str, identity: str) -> str:
+def temporary_name_of(name: str, identity: str) -> str:
     """Return the temporary name of a view: always the same one, and no other view has it.
 
     Args:
@@ -211,5 +211,5 @@ def meanwhile_of(name: str, identity: str) -> str:
         identity: the final name with its schema.
     """
     schema = parted(name)[0]
-    meanwhile = PREFIX + hashlib.sha256(identity.encode("utf-8", "surrogateescape")).hexdigest()[:32]
-    return f"{schema}.{meanwhile}" if schema else meanwhile
+    temporary = PREFIX + hashlib.sha256(identity.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+    return f"{schema}.{temporary}" if schema else temporary

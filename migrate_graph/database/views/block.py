@@ -151,7 +151,7 @@ def filled(relation: Relation) -> Relation:
     return replace(relation, items=tuple(item for item in relation.items if item.aspect != NOT_POPULATED))
 
 
-def is_of_nobody(manager: str) -> bool:
+def is_unmanaged(manager: str) -> bool:
     """Return whether a row of the view ledger is that of a view without a manager.
 
     Such a row has the name of the view with its schema, and the name of a class has no dot.

@@ -11,7 +11,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from migrate_graph.database.books.view_ledger import LedgerRow, ViewLedger, ViewState
-from migrate_graph.database.views.block import Block, is_of_nobody
+from migrate_graph.database.views.block import Block, is_unmanaged
 from migrate_graph.database.views.catalog import ViewCatalog
 from migrate_graph.database.views.claims import name_of
 from migrate_graph.database.views.keeper import ViewKeeper
@@ -200,7 +200,7 @@ class HeldKeeper(ViewKeeper):
         return is_down
 
     def stays_down(self, block: Block, rows: Mapping[str, LedgerRow]) -> bool:
-        stays = not any(map(is_of_nobody, block.names)) and self._held.is_needed_later(block.names)
+        stays = not any(map(is_unmanaged, block.names)) and self._held.is_needed_later(block.names)
         if stays:
             self._held.hold(block, rows)
         return stays

@@ -18,7 +18,7 @@ class _Call(Struct, frozen=True):
         self.function()
 
 
-def manager_of_nobodys(
+def manager_for_unmanaged(
     name: str, what: str, *, up: Callable[[], None], down: Callable[[], None], fill_as_owner: bool = False
 ) -> Manager:
     """Return a manager that takes a view without a manager down, and brings it up.

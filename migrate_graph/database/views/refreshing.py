@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from migrate_graph.core.events import Observer, ViewRefreshed, ViewRefreshing, Warned
 from migrate_graph.database.books.view_ledger import ViewLedger
-from migrate_graph.database.views.block import is_of_nobody
+from migrate_graph.database.views.block import is_unmanaged
 from migrate_graph.database.views.catalog import ViewCatalog
 
 
@@ -95,7 +95,7 @@ class Refresher(Struct, frozen=True):
         if row is None:
             return
         left = tuple(each for each in row.unfilled if each != relation)
-        if left or not is_of_nobody(manager):
+        if left or not is_unmanaged(manager):
             self.ledger.write([replace(row, unfilled=left)])
         else:
             self.ledger.forget([manager])

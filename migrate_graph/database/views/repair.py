@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from migrate_graph.core.events import Observer, ViewCreated, Warned
 from migrate_graph.database.books.view_ledger import LedgerRow, ViewLedger, ViewState
-from migrate_graph.database.views.block import is_of_nobody, outline
+from migrate_graph.database.views.block import is_unmanaged, outline
 from migrate_graph.database.views.catalog import Manager, ViewCatalog
 from migrate_graph.database.views.claims import Claims, name_of
 from migrate_graph.messages import first_line
@@ -122,7 +122,7 @@ class Repair(Struct, frozen=True):
         for relation in row.relations:
             if relation.identity not in there:
                 self.catalog.recreate(relation)
-        if is_of_nobody(row.manager):
+        if is_unmanaged(row.manager):
             self.ledger.forget([row.manager])
             return
         found = self.catalog.find(row.relations)

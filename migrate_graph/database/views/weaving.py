@@ -16,7 +16,7 @@ from migrate_graph.core.events import Observer, Warned
 from migrate_graph.core.reachability import closure
 from migrate_graph.database.books.view_ledger import LedgerRow, ViewLedger, ViewState
 from migrate_graph.database.relation import Relation
-from migrate_graph.database.views.block import Block, is_of_nobody
+from migrate_graph.database.views.block import Block, is_unmanaged
 from migrate_graph.database.views.catalog import Manager, Observation
 from migrate_graph.database.views.claims import name_of
 from migrate_graph.database.views.keeper import ViewKeeper
@@ -299,12 +299,12 @@ class Weaver(ABC):
         obstacles, rows = self._gather(keys)
         owners = {each.identity: row.manager for row in rows.values() for each in row.relations if each.is_view}
         down = self._order(obstacles, owners, self._members(obstacles, owners))
-        kept = tuple(name for name in down if is_of_nobody(name))
+        kept = tuple(name for name in down if is_unmanaged(name))
         if self._keeper.is_open(down):
             raise NotWoven("")
         block = Block(
             list(down.values()), self._ups(down), self._company.migration, self._company.observer, self._company.texts(),
-            lambda: self._company.used_by([name for name in down if not is_of_nobody(name)]),
+            lambda: self._company.used_by([name for name in down if not is_unmanaged(name)]),
             self._deferred(obstacles, owners),
         )  # fmt: skip
         try:
@@ -448,7 +448,7 @@ class Weaver(ABC):
                 if name_at[read] != name_at[key]:
                     sorter.add(name_at[read], name_at[key])
         for name in members:
-            if not is_of_nobody(name):
+            if not is_unmanaged(name):
                 for used in self._company.uses(name):
                     if used in members:
                         sorter.add(used, name)
@@ -460,14 +460,14 @@ class Weaver(ABC):
 
     def _ups(self, down: dict[str, Manager]) -> list[Manager]:
         """Return the managers that come up, dependencies first: those that are living after the migration, and the successors of the others."""
-        names = [name for name in reversed(down) if not is_of_nobody(name)]
+        names = [name for name in reversed(down) if not is_unmanaged(name)]
         after = list(self._company.after(names))
         if set(after) == set(names):
             return [down[name] for name in reversed(down)]
         # `after` has sorted the successors by what they use. Views without a manager keep their positions between them.
         ups: list[Manager] = []
         for name in reversed(down):
-            if is_of_nobody(name):
+            if is_unmanaged(name):
                 ups.append(down[name])
             elif after:
                 ups.append(self._company.instance(after.pop(0)))
@@ -572,11 +572,11 @@ class Weaver(ABC):
         said, hints = [], []
         for identity, columns in gone.items():
             name = owners[identity]
-            place = "" if is_of_nobody(name) else self._company.place_of(name)
+            place = "" if is_unmanaged(name) else self._company.place_of(name)
             said.append(f"{name} reads {', '.join(columns)}, which {what} drops{f' ({place})' if place else ''}")
             hints.append(
                 f"drop {name} before that, or give it a manager (`{self._obstacles.writes_managers([name])}`)"
-                if is_of_nobody(name)
+                if is_unmanaged(name)
                 else f'let {name} begin with it (`since = "{migration}"`), so that both go'
                 if undoes
                 else f'close the window of {name} (`until = "{migration}"`) or name a successor (`replaces = {name}`)'
