@@ -261,12 +261,12 @@ class Backend(Protocol):
         """Refuse a run whose migrations could not be recorded, before anything runs.
 
         Args:
-            names: of the migrations.
-            installed: as what they are to be recorded; where the ledger has constraints or triggers, that is tried, and taken back.
-                None: they are recorded at once, and nothing runs before.
+            names: names of the migrations.
+            installed: whether they will be recorded as installed, or (a revert) as not installed. If the tables have constraints or
+                triggers, writing the records is tried and rolled back. None: not tried, since the records are written at once anyway.
 
         Raises:
-            DatabaseRefused: missing rights, read-only server, a name longer than its column, duplicate rows, constraints.
+            DatabaseRefused: missing rights, read-only server, a name longer than its column, duplicate rows, a constraint or trigger.
         """
 
     def work(self, migration: Migration, key: AttemptKey) -> Work:

@@ -214,7 +214,7 @@ def forget(db: Any) -> None:
 
     with contextlib.suppress(Exception):  # the cursor may be gone
         db._adapter.cursor.close()  # noqa: SLF001 - pyDAL has no public name for any of this
-    with contextlib.suppress(AttributeError):  # a body may have taken it apart
+    with contextlib.suppress(AttributeError):  # a body may have deleted its attributes
         adapter = db._adapter  # noqa: SLF001 - as above
         adapter.connector = _refuse_to_connect
         for name in (adapter._cursors_uname_, adapter._connection_uname_):

@@ -39,7 +39,7 @@ class Dialect(Struct, frozen=True):
         ledger_serial: type of the ledger's id, as pyDAL declares it.
         name_type: type of the ledger's name column, as pyDAL declares it.
         moment: type of a UTC timestamp.
-        violations: finds what a commit would refuse, and raises it or returns a row for it; `{}` is the ledger.
+        violations: a statement that checks deferred constraints at once: it raises, or returns a row for each fault; `{}` is the ledger.
     """
 
     placeholder: str

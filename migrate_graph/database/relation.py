@@ -103,7 +103,7 @@ class Relation(Struct, frozen=True):
         identity: its name with its schema, quoted, as a statement needs it (`public.net(public.staff)`, `known ON public.note`).
         name: its bare name.
         kind: VIEW, MATERIALIZED VIEW, TABLE, FUNCTION, POLICY, RULE …
-        definition: the statement that creates it; empty where nobody knows one (a table, a domain).
+        definition: the statement that creates it; empty where the database does not store one (a table, a domain).
         fingerprint: `version:hash` of a view's definition, comparable within one version; empty for everything else.
         owner: name of the role that owns it; empty where the database has none.
         columns: names of its columns.

@@ -10,7 +10,7 @@ class Room(Struct, frozen=True):
 
     Attributes:
         number: how many.
-        why: why there is no room for as many as were asked for; empty where there is.
+        why: why fewer processes can work than were asked for; empty where all can.
         hint: what to do about that.
     """
 

@@ -149,7 +149,7 @@ def speaker(root: Path, start: FrameType | None = None) -> Speaker | None:
         root: directory that the place is shown relative to.
         start: the innermost frame that is looked at; None: the caller's.
     """
-    frame: FrameType | None = start or sys._getframe(1)  # noqa: SLF001 - the way to one's callers
+    frame: FrameType | None = start or sys._getframe(1)  # noqa: SLF001 - the only way to the callers
     called: FrameType | None = None
     while frame is not None:
         name = frame.f_code.co_filename

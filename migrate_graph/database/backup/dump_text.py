@@ -311,7 +311,7 @@ class DumpReader:
         buffer, end = self._buffer, self._position
         for found in _IN_ESCAPE_STRING.finditer(buffer, end):
             if found.group() == b"'":
-                if found.end() == len(buffer) and not self._at_end:  # it may be the first of two
+                if found.end() == len(buffer) and not self._at_end:  # perhaps the first of a doubled quote
                     self._position = found.start()
                     self._refill()
                     return
@@ -461,5 +461,5 @@ class DumpReader:
             self._fault("it holds no SQL statement", "is database_to_restore the right file?")
 
 
-class _Unreadable(Exception):  # noqa: N818 - reading on could only mislead
+class _Unreadable(Exception):  # noqa: N818 - names what is wrong
     """It is not clear any more where statements end, so reading stops; `faults` says why."""

@@ -30,11 +30,11 @@ _FIRST_PAUSE = 0.1
 
 
 _FAULTS = 3
-"""As many reasons why records do not stand are told: they are mostly one, in the words of each."""
+"""How many reasons are reported at most why records cannot be written: mostly it is one reason, repeated for each name."""
 
 
 class _TakenBack(Exception):  # noqa: N818 - nothing is wrong
-    """Rolls a transaction back; its text is what was seen in it."""
+    """Rolls a transaction back; its text is the result of `Ledger.try_success`."""
 
 
 def _short(text: str) -> str:
@@ -211,7 +211,7 @@ class Bookkeeping(ABC):
             raise _TakenBack(self._ledger.try_success(name, installed=installed))
 
     def _tried(self, names: Sequence[str], *, installed: bool | None) -> list[str]:
-        """Return what the database says against records of these names: each is written, with its attempt, and rolled back."""
+        """Return why records of these names cannot be written: each is written, with an attempt, and rolled back."""
         faults: dict[str, str] = {}
         for name in names if installed is not None else ():
             try:

@@ -341,9 +341,10 @@ class Ledger:
         return len(self._run(self._statements.finish, self._finish_values(key, seconds))) == 1
 
     def try_success(self, name: str, *, installed: bool) -> str:
-        """Write an attempt and its success, to be rolled back; return what keeps the record from standing, empty where nothing does.
+        """Write an attempt and its success, which the caller rolls back; return why the record does not stay, empty where it stays.
 
-        What refuses it raises.
+        Raises:
+            Exception: the database refuses a statement.
         """
         key = AttemptKey.now(name, run="", reverts=not installed)
         self.write_marker(key)

@@ -28,7 +28,7 @@ _TOGETHER = 150
 
 
 class ViewState(StrEnum):
-    """Where a manager's relations are."""
+    """Whether the relations of a manager exist, or were taken down."""
 
     UP = "up"
     DOWN = "down"

@@ -73,7 +73,8 @@ _WANTING = (
     'SELECT name FROM pragma_table_info(?) WHERE "notnull" AND dflt_value IS NULL AND NOT pk '
     "AND lower(name) NOT IN ('name', 'installed', 'last_update_dttm')"
 )
-# What of ledger and journal may refuse a record; a table of ours, or of edwh-migrate, has none of these words.
+# Finds triggers, indexes and constraints of ledger and journal that may refuse a record; tables that this tool, or edwh-migrate, has made
+# have none.
 _GUARDED = (
     "SELECT 1 FROM sqlite_master WHERE lower(tbl_name) IN (lower(?), lower(?)) AND (type = 'trigger' OR type = 'index' AND sql IS NOT NULL "
     "OR sql LIKE '%CHECK%' OR sql LIKE '%REFERENCES%' OR sql LIKE '%GENERATED%' OR sql LIKE '% AS %') LIMIT 1"

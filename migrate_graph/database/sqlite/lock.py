@@ -102,7 +102,7 @@ class FileLock:
             status, mode = None, 0o666
         try:
             file = os.open(self._beside, flags | os.O_RDWR | os.O_CREAT | os.O_EXCL, mode)
-        except FileExistsError:  # made meanwhile
+        except FileExistsError:  # another process has just created it
             return _open_existing(self._beside, flags)
         if status is not None:
             os.fchmod(file, mode)

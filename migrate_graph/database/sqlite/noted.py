@@ -48,7 +48,7 @@ class Noted:
 
     def __init__(self) -> None:
         self.schema = Schema()
-        self._touched: set[str] | None = None  # names of tables and views; None for any
+        self._touched: set[str] | None = None  # tables and views that may have changed; None: all may
         self._is_same = False  # True: no other connection can have committed since the last look
         self._was_inside = self._may_end = False
         self._never = False

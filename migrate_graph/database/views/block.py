@@ -94,7 +94,7 @@ def sort_gone(steps: Mapping[Key, str], before: Observation, claims: Claims, *, 
                 gone.unread.add(key)
             continue
         if tops.get(key, key) != key:
-            continue  # it is a part of something that went too
+            continue  # a part of an object that was dropped, too
         owner = claims.owner(thing, before=before, key=key) or (steps[key] if units.get(key, key) not in along else "")
         suspect = "" if owner else claims.suspect(thing, steps[key])
         if not owner and not suspect and not steps[key]:

@@ -1,4 +1,4 @@
-"""What the view keeper asks of a database's catalog."""
+"""The interface of a database's catalog: everything that the view keeper reads from it, and restores by it."""
 
 from __future__ import annotations
 
