@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from migrate_graph.core.events import Connecting, Event, LockWaiting, Observer, Outcome, Warned, ignore_events
-from migrate_graph.core.footprint import Fact, Footprint
+from migrate_graph.core.footprint import Fact, Footprint, Statement
 from migrate_graph.core.graph import Node, NodeKind
 from migrate_graph.core.plan import Plan
 from migrate_graph.core.undoing import undone_with
@@ -60,12 +60,16 @@ class Loss(Struct, frozen=True):
         query: SQL that counts the rows or values.
         unit: what is counted.
         rows: the count; None: not counted yet.
+        table: the table of a retyped column: if the database does not have it yet, nothing is lost; empty for other losses.
+        at_most: SQL that counts all that may be lost, for when `query` fails (the new type does not exist yet, for example).
     """
 
     what: str
     query: str
     unit: Unit = "row"
     rows: int | None = None
+    table: str = ""
+    at_most: str = ""
 
     def __str__(self) -> str:
         return self.what if self.rows is None else f"{self.what} ({counted(self.rows, self.unit)})"
@@ -236,7 +240,7 @@ def _on_copy(found: Assessment, tell: Observer) -> Foreseen:
 
 
 def _is_of(loss: Loss, table: str) -> bool:
-    return loss.what == f"rows of {table}" or loss.what.startswith(f"column {table}.")
+    return loss.what == f"rows of {table}" or loss.what.startswith(f"column {table}.") or loss.table == table
 
 
 _COLUMN = re.compile(r'(?P<table>.*)\.(?P<column>"(?:[^"]|"")*"|[^."]+)', re.DOTALL)
@@ -260,11 +264,37 @@ def _losses(seen: Footprint) -> Iterator[Loss]:
         ):
             query = f"SELECT count({parts['column']}) FROM {parts['table']}"
             yield Loss(f"column {fact.identity}", query, "value")
+    for column, (was, becomes) in sorted(seen.retyped.items()):
+        if (parts := _COLUMN.fullmatch(column)) and parts["table"] not in relations | tables:
+            yield _cut(column, parts, was, becomes, seen)
     deleted = {each.removesuffix(".*") for each in seen.writes if each.endswith(".*")}
     deleted |= {table for table, wrote in seen.wrote.items() if wrote.deleted}
     for table in sorted(deleted - tables):
         if Fact("table", table) not in seen.added:
             yield Loss(f"rows of {table}", f"SELECT count(*) FROM {table}")
+
+
+_USING: Final = re.compile(r"\busing\b(?P<how>.*)", re.IGNORECASE | re.DOTALL)
+
+
+def _cut(column: str, parts: re.Match[str], was: str, becomes: str, seen: Footprint) -> Loss:
+    """Return the values of a column that do not survive its new type: those that are not as they were when cast back."""
+    table, name = parts["table"], parts["column"]
+    all_values = f"SELECT count({name}) FROM {table}"
+    back = f"CAST(CAST(CAST({name} AS {becomes}) AS {was}) AS text)"
+    query = f"SELECT count(*) FROM {table} WHERE {name} IS NOT NULL AND {back} IS DISTINCT FROM CAST({name} AS text)"
+    itself = re.escape(name.strip('"'))
+    cast = re.compile(rf'[\s(]*(?:cast\s*\(\s*)?"?{itself}"?\s*(?:::|\bas\b)', re.IGNORECASE)
+    if any((found := _USING.search(each.sql)) and not cast.match(found["how"]) for each in _about(name, seen)):
+        query = all_values  # by an expression of its own: what of a value is left, nobody knows
+    return Loss(f"values of {column}, which become {becomes}", query, "value", table=table, at_most=all_values)
+
+
+def _about(name: str, seen: Footprint) -> Iterator[Statement]:
+    """Yield the statements of a step that define something anew and name a column."""
+    for each in seen.statements:
+        if "alter" in each.sql.casefold() and name.strip('"').casefold() in each.sql.casefold():
+            yield each
 
 
 def _with_cascades(losses: Sequence[Loss], inventory: Inventory) -> Iterator[Loss]:
@@ -298,15 +328,28 @@ def count(losses: Iterable[Loss], backend: Backend, interruption: Interruption) 
     losses = tuple(losses)
     if not losses:
         return ()
-    losses = tuple(_with_cascades(losses, backend.read_inventory()))
+    inventory = backend.read_inventory()
+    there = (loss for loss in losses if not loss.table or Fact("table", loss.table) in inventory.facts)
+    losses = tuple(_with_cascades(tuple(there), inventory))
     work = backend.own_work("counting what goes")
     try:
         with interruption.stopping(work.cancel):
-            counts = [int(work.db.executesql(loss.query)[0][0]) for loss in losses]
+            counts = [_count(loss, work.db, interruption) for loss in losses]
         work.db.rollback()
     finally:
         work.close()
     return tuple(replace(loss, rows=rows) for loss, rows in zip(losses, counts, strict=True) if rows)
+
+
+def _count(loss: Loss, db: Any, interruption: Interruption) -> int:
+    try:
+        return int(db.executesql(loss.query)[0][0])
+    except Exception:
+        interruption.check()
+        if not loss.at_most:
+            raise
+    db.rollback()
+    return int(db.executesql(loss.at_most)[0][0])
 
 
 def counted_losses(project: Project, foreseen: Foreseen, observer: Observer) -> tuple[Loss, ...]:

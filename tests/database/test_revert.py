@@ -373,3 +373,44 @@ def two_2(db):
         shop.revert("one_1", with_dependents=True, yes=True)
     assert raised.value.hint == "migrate status shows what is reverted; run the same migrate revert again for the rest"
     assert (shop.state("one_1"), shop.state("two_2")) == (State.APPLIED, State.REVERTED)
+
+
+CUTS = {
+    # of the column before, what the down makes of it, its values, how many of them are not as they were
+    "text that is cut": ("text", "varchar(3) USING c::varchar(3)", "'abcd', 'abc', NULL", 1),
+    "digits": ("numeric(10,4)", "numeric(10,1)", "1.2345, 1.2, NULL", 1),
+    "a fraction": ("double precision", "integer", "1.5, 2, NULL", 1),
+    "a time of day": ("timestamp", "date", "'2026-01-01 10:00', '2026-01-01', NULL", 1),
+    "an offset": ("timestamptz", "date", "'2026-01-01 10:00:01+00', NULL", 1),
+    "less precise": ("timestamptz(6)", "timestamptz(0)", "'2026-01-01 10:00:00.5', '2026-01-01 10:00', NULL", 1),
+    "by CAST": ("text", "integer USING CAST(c AS integer)", "'01', '1', NULL", 1),
+    "by an expression": ("text", "integer USING length(c)", "'1', '22', NULL", 2),
+    "what cannot be cast": ("text", "integer USING c::integer", "'x', '1', NULL", 2),
+    "a type that is made for it": ("text", "mood USING c::mood", "'sad', NULL", 1),
+    "wider": ("integer", "bigint", "1, NULL", 0),
+    "no longer": ("varchar(10)", "text", "'abc', NULL", 0),
+    "cast that fits": ("text", "integer USING c::integer", "'1', NULL", 0),
+    "a default alone": ("integer", "integer, ALTER c SET DEFAULT 3", "1, NULL", 0),
+}
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("cut", CUTS)
+def test_values_that_another_type_cuts_are_counted_too(cut: str, shop: Shop) -> None:
+    if not shop.uri.startswith("postgres"):
+        pytest.skip("the types of SQLite's columns cut nothing")
+    before, down, values, gone = CUTS[cut]
+    made = "    db.executesql(\"CREATE TYPE mood AS ENUM ('sad')\")\n" if "mood" in down else ""
+    text = _one(f'{made}    db.executesql("ALTER TABLE one ALTER COLUMN c TYPE {down}")\n    return True\n')
+    shop.apply(text.replace("id integer", f"id integer, c {before}"))
+    shop.run(f"INSERT INTO one (c) SELECT unnest(ARRAY[{values}]::{before.partition('(')[0]}[])")
+    shop.run("CREATE TYPE bystander AS (c text)")
+    with pytest.raises(DecisionNeeded) as refused:  # since the table stays
+        shop.revert("one_1")
+    if not gone:
+        assert "goes" not in refused.value.message
+        return
+    assert f"({gone} value{'s' * (gone > 1)})" in refused.value.message
+    assert "values of public.one.c, which become " in refused.value.message
+    assert shop.run("SELECT count(*) FROM one WHERE c IS NOT NULL") == [(values.count(",") - values.count("10,"),)]
+    assert shop.history.applied == {"one_1"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
@@ -38,12 +39,14 @@ class Difference(watching.Difference, frozen=True):
     """What is otherwise than before.
 
     Attributes:
+        retyped: the types of columns, before and after, where they are not the same.
         invalid: indexes that became unusable, by name.
         made: facts that were added, or are the same of another thing: it was taken away and made anew.
         anew: keys of what was added, changed or made anew, if only as it was.
         gone: keys of what was there before and is not any more, or not as it was, with what that was.
     """
 
+    retyped: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     invalid: tuple[str, ...] = ()
     made: frozenset[Fact] = frozenset()
     anew: frozenset[Key] = frozenset()
@@ -184,6 +187,7 @@ def difference(old: Mapping[Key, _Known], new: Mapping[Key, _Known]) -> Differen
         renamed=frozenset(
             _without_order(known.fact for key, known in old.items() if key in new and new[key].fact != known.fact and known.fact in removed)
         ),
+        retyped=dict(_retyped(was, now)),
         invalid=tuple(sorted(
             known.fact.identity for key, known in new.items()
             if known.fact.kind == "index" and _is_invalid(known) and not (key in old and _is_invalid(old[key]))
@@ -192,6 +196,22 @@ def difference(old: Mapping[Key, _Known], new: Mapping[Key, _Known]) -> Differen
         anew=frozenset(key for key, known in new.items() if key not in old or old[key] != known),
         gone={key: known.fact for key, known in old.items() if key not in new or new[key] != known},
     )  # fmt: skip
+
+
+# What may follow the type in the definition of a column, as `facts_query` writes it.
+_TYPE = re.compile(
+    r"(?:\"(?:[^\"]|\"\")*\"|.)+?(?=$| not null| default | generated | identity | collate | storage | compression | statistics | \{| inherited)",
+    re.DOTALL,
+)
+
+
+def _retyped(was: Mapping[Fact, str], now: Mapping[Fact, str]) -> Iterable[tuple[str, tuple[str, str]]]:
+    """Yield the columns that have another type than before, with both."""
+    for fact in was.keys() & now.keys():
+        if fact.kind == "column" and was[fact] != now[fact]:
+            types = [found[0] if (found := _TYPE.match(each[fact])) else "" for each in (was, now)]
+            if types[0] != types[1]:
+                yield fact.identity, (types[0], types[1])
 
 
 def _is_invalid(known: _Known) -> bool:

@@ -183,6 +183,7 @@ class Recorder(Struct, eq=False):
             changed=step.difference.changed,
             removed=step.difference.removed,
             renamed=step.difference.renamed,
+            retyped=step.difference.retyped,
             invalid=step.difference.invalid,
             hangs=step.reached.hangs,
             lost=step.reached.lost,
