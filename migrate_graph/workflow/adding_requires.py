@@ -1,4 +1,4 @@
-"""Write requirements into the user's files: an edit that keeps every other byte, and is tried before it is written."""
+"""Write requirements into the user's files: each edit keeps every other byte, and is tried before it is written."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ class Unable(Struct, frozen=True):
     """A migration whose requirements somebody must add by hand.
 
     Attributes:
-        migration: which.
-        why: it cannot be done here.
-        line: what to add.
+        migration: the migration.
+        why: why its declaration cannot be edited.
+        line: the argument to add by hand.
     """
 
     migration: Migration
@@ -46,12 +46,12 @@ class Unable(Struct, frozen=True):
 
 
 class Added(Struct, frozen=True):
-    """What became of requirements that were to be added.
+    """The result of adding requirements.
 
     Attributes:
-        files: that were written, as they are shown.
-        names: of the migrations that have more requirements now.
-        unable: the others.
+        files: paths of the files that were written, as they are shown.
+        names: names of the migrations that have more requirements now.
+        unable: the migrations whose requirements must be added by hand.
     """
 
     files: tuple[str, ...] = ()
@@ -63,8 +63,8 @@ class Snapshot(Struct, frozen=True):
     """The files of a project as they were when it was loaded.
 
     Attributes:
-        contents: of each file that declares a migration, by its path.
-        head: the commit that was checked out; empty outside of git.
+        contents: content of each file that declares a migration, by its path.
+        head: hash of the commit that was checked out; empty outside of git.
     """
 
     contents: Mapping[Path, bytes]
@@ -72,7 +72,7 @@ class Snapshot(Struct, frozen=True):
 
 
 def take_snapshot(project: Project, environ: Mapping[str, str]) -> Snapshot:
-    """Remember how the files of a project are, to see later whether somebody has changed them meanwhile."""
+    """Read the files of a project, so that it can be seen later whether somebody has changed them."""
     files = {path for migration in project.graph.migrations.values() if (path := _file_of(migration)) is not None}
     contents = {}
     for path in sorted(files):
@@ -89,7 +89,7 @@ def _head(project: Project, environ: Mapping[str, str]) -> str:
 
 
 def requires_line(names: Iterable[str]) -> str:
-    """Return the argument of `@migration` as it can be typed."""
+    """Return the argument `requires=…` of `@migration` as source text."""
     quoted = [_quoted(name) for name in names]
     return f"requires={quoted[0]}" if len(quoted) == 1 else f"requires=[{', '.join(quoted)}]"
 
@@ -101,18 +101,18 @@ def _quoted(name: str, quote: str = '"') -> str:
 def add_requires(
     project: Project, additions: Mapping[str, Iterable[str]], snapshot: Snapshot, environ: Mapping[str, str]
 ) -> Added:
-    """Add requirements to the declarations of migrations; nothing is ever taken away.
+    """Add requirements to the declarations of migrations; none is ever removed.
 
-    The project is loaded with the new texts before anything is written: it must have the wanted graph, and no other.
+    Before anything is written, the project is loaded with the new texts, and its graph must be exactly the wanted one.
 
     Args:
-        project: as it was loaded.
-        additions: names of requirements that are added to each migration.
-        snapshot: taken when it was loaded.
+        project: the project as it was loaded.
+        additions: names of the requirements to add, by the migration's name.
+        snapshot: the files when the project was loaded.
         environ: the environment that git gets.
 
     Raises:
-        UsageError: a file, or what is checked out, is another one than when it was loaded; or the new texts do not give the
+        UsageError: a file or the checked-out commit has changed since the project was loaded, or the new texts do not give the
             wanted graph. Nothing was written.
     """
     edits, unable = _planned(project, additions, snapshot)
@@ -130,7 +130,7 @@ def add_requires(
 def _planned(
     project: Project, additions: Mapping[str, Iterable[str]], snapshot: Snapshot
 ) -> tuple[dict[Path, _File], list[Unable]]:
-    """Return the files with their edits, and what must be done by hand."""
+    """Return the files with their edits, and the migrations that must be edited by hand."""
     files: dict[Path, _File] = {}
     unable = []
     for name, wanted in additions.items():
@@ -168,7 +168,7 @@ def _place_of(migration: Migration, project: Project) -> Path:
     """Return the file that declares a migration.
 
     Raises:
-        _ByHandError: there is none, it is not the project's, or several migrations come from one place in it.
+        _ByHandError: there is no such file, it belongs to an installed package, or several migrations are declared by the same function.
     """
     function, path = _function_of(migration), _file_of(migration)
     if function is None:
@@ -182,10 +182,10 @@ def _place_of(migration: Migration, project: Project) -> Path:
 
 
 def _try_out(project: Project, additions: Mapping[str, tuple[str, ...]], texts: Mapping[Path, bytes]) -> None:
-    """Load the project with other texts, and compare.
+    """Load the project with new texts, and compare its graph with the wanted one.
 
     Raises:
-        UsageError: it does not load, or not to the wanted graph.
+        UsageError: it does not load, or its graph is not the wanted one.
     """
     try:
         with with_texts(texts):
@@ -213,10 +213,10 @@ def _of_views(graph: MigrationGraph) -> set[Edge]:
 
 
 def _require_unchanged(project: Project, snapshot: Snapshot, texts: Iterable[Path], environ: Mapping[str, str]) -> None:
-    """Refuse where somebody has been at work meanwhile.
+    """Refuse to write when the files were changed since they were loaded.
 
     Raises:
-        UsageError: a file is another one, or another commit is checked out.
+        UsageError: a file has another content, or another commit is checked out.
     """
     again = "run migrate verify --infer again"
     if _head(project, environ) != snapshot.head:
@@ -233,10 +233,10 @@ def _require_unchanged(project: Project, snapshot: Snapshot, texts: Iterable[Pat
 
 
 def _write_all(texts: Mapping[Path, bytes], snapshot: Snapshot) -> None:
-    """Write all files, or leave all as they were.
+    """Write all files; when one cannot be written, restore the others.
 
     Raises:
-        UsageError: one cannot be written.
+        UsageError: a file cannot be written.
     """
     written = []
     try:
@@ -256,9 +256,9 @@ class _File(Struct, dict=True):
     """A file whose declarations get more requirements.
 
     Attributes:
-        path: of it.
-        content: as it was loaded.
-        names: of the migrations that were edited.
+        path: its path.
+        content: its content when it was loaded.
+        names: names of the migrations that were edited.
     """
 
     path: Path
@@ -313,10 +313,10 @@ class _File(Struct, dict=True):
         """Note the edit that adds requirements to a migration.
 
         Raises:
-            _ByHandError: its declaration is of a kind that cannot be edited.
+            _ByHandError: its declaration is written in a way that cannot be edited.
         """
         function = _function_of(migration)
-        assert function is not None  # noqa: S101 - whoever has a file has one
+        assert function is not None  # noqa: S101 - a migration with a file has a function
         node = self._declaration(function)
         edits = list(self._edits_of(node, function, wanted))
         encoded = "".join(text for _, text in edits)
@@ -368,7 +368,7 @@ class _File(Struct, dict=True):
         yield from self._append(node, text, is_empty=not there)
 
     def _instead_of(self, value: ast.expr, function: FunctionType, wanted: list[str]) -> Iterator[tuple[int, str]]:
-        """Yield the edits that make a list of one requirement."""
+        """Yield the edits that turn a single requirement into a list."""
         start, end = self._start(value), self._end(value)
         items = ", ".join(self._spelled([value], function, wanted))
         if isinstance(value, ast.Constant) and value.value in {None, ""}:
@@ -386,7 +386,7 @@ class _File(Struct, dict=True):
         yield end, f", {items}]"
 
     def _spelled(self, there: list[ast.expr], function: FunctionType, wanted: list[str]) -> list[str]:
-        """Return names as the others beside them are written: as functions, where these are named so, or else as texts."""
+        """Return names as source text in the style of the requirements beside them: as functions, or as texts in the same quotes."""
         texts = [each for each in there if isinstance(each, ast.Constant)]
         quote = self._written.text[self._start(texts[0])] if texts else '"'
         quote = quote if quote in {'"', "'"} else '"'
@@ -394,7 +394,7 @@ class _File(Struct, dict=True):
         return [name if by_name and self._is_known(name, function) else _quoted(name, quote) for name in wanted]
 
     def _is_known(self, name: str, function: FunctionType) -> bool:
-        """Return whether a name stands for a migration above another one, in the same file."""
+        """Return whether a name means a migration that is declared in this file, above the given function."""
         meant: Any = function.__globals__.get(name)
         if not isinstance(meant, Migration) or meant.name != name or _file_of(meant) != self.path:
             return False
@@ -404,7 +404,7 @@ class _File(Struct, dict=True):
     # -- places -----------------------------------------------------------------------------------------------------------
 
     def _append(self, node: ast.expr, item: str, *, is_empty: bool) -> Iterator[tuple[int, str]]:
-        """Yield the edits that add an item behind the last one in brackets, in the way in which that is written."""
+        """Yield the edits that add an item after the last one in brackets, in the layout of that bracket."""
         closing = self._position(node.end_lineno or 0, (node.end_col_offset or 0) - 1)
         place = next(index for index, token in enumerate(self._tokens) if token.start == closing)
         before = next(token for token in reversed(self._tokens[:place]) if token.type not in _BETWEEN)
@@ -423,7 +423,7 @@ class _File(Struct, dict=True):
             yield self._starts[before.end[0]], text
 
     def _indent(self, node: ast.expr, closing: tuple[int, int]) -> str:
-        """Return the indentation of the items of a bracket that stands over several lines."""
+        """Return the indentation of the items of a bracket that spans several lines."""
         items: list[ast.expr | ast.keyword] = []
         if isinstance(node, ast.Call):
             items = [*node.args, *node.keywords]
@@ -439,7 +439,7 @@ class _File(Struct, dict=True):
         return indent + ("\t" if "\t" in indent else "    ")
 
     def _is_upright(self, node: ast.expr) -> bool:
-        """Return whether the items of a bracket stand below each other."""
+        """Return whether each item of a bracket stands on its own line."""
         items = node.elts if isinstance(node, ast.List | ast.Tuple | ast.Set) else []
         rows = {each.lineno for each in items}
         return len(rows) == len(items) and node.lineno not in rows
@@ -451,7 +451,7 @@ class _File(Struct, dict=True):
         return self._offset(self._position(node.end_lineno or 0, node.end_col_offset or 0))
 
     def _position(self, row: int, column: int) -> tuple[int, int]:
-        """Return a place of the syntax tree, which counts bytes, in characters."""
+        """Return a place of the syntax tree in characters; the syntax tree counts bytes."""
         return row, len(self._lines[row - 1].encode()[:column].decode(errors="ignore"))
 
     def _offset(self, position: tuple[int, int]) -> int:
@@ -459,11 +459,11 @@ class _File(Struct, dict=True):
 
 
 _BREAK = "\0"
-"""Stands between items that may stand on lines of their own."""
+"""Separates items that may be written on lines of their own."""
 
 
 def _functions(tree: ast.Module) -> Iterator[tuple[ast.FunctionDef | ast.AsyncFunctionDef, bool]]:
-    """Yield every function, and whether it stands in something that may run more than once, or not at all."""
+    """Yield every function, and whether it stands in code that may run more than once, or never."""
     stack: list[tuple[ast.AST, bool]] = [(tree, False)]
     while stack:
         node, generated = stack.pop()

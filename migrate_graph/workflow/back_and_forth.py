@@ -1,4 +1,4 @@
-"""Up, down and up again on a database made for it: what a way back leaves behind or takes besides, and the one that nobody has written."""
+"""Apply, undo and apply again on a scratch database: what a `down` leaves behind or drops in addition, and deriving a missing `down`."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ def undo_step(
 
     Args:
         graph: what is declared.
-        order: all declared migrations in the order of the graph.
-        applied: what is installed besides it.
-        migration: what is undone, with its `down`.
-        after: what is undone before, since it requires it.
+        order: names of all declared migrations, in the order of the graph.
+        applied: names of the other migrations that are installed.
+        migration: the migration that is undone, with its `down`.
+        after: names of the migrations that are undone before it, since they require it.
     """
     changes = changes_of(undoing(graph, order, frozenset(applied), migration.name))
     kind = ReasonKind.AFTER if after else ReasonKind.ROOT
@@ -58,17 +58,17 @@ def undo_step(
 
 
 class Trip(Struct, frozen=True, kw_only=True):
-    """What came of one migration that was applied, undone and applied again.
+    """The result of applying a migration, undoing it and applying it again.
 
     Attributes:
-        migration: which.
-        down: what undoes it, where that was derived; None where somebody has written it, or nothing could be derived.
-        objections: why nothing could be derived.
-        failed: what did not succeed: the way there, the way back, or the second way there; None when all did.
-        again: it was the second way there that failed, or ended with something else.
-        changes: what was otherwise after it than before.
-        managed: relations that view managers have made by then.
-        differences: what is otherwise after the way back than before, or after the second way there than after the first, in words.
+        migration: the migration.
+        down: the derived `down`; None when its `down` is written, or none could be derived.
+        objections: why no `down` could be derived.
+        failed: the result that did not succeed: of applying, of undoing or of applying again; None when all succeeded.
+        again: the second applying failed, or had another result than the first.
+        differences: what is different after undoing than before applying, or after the second applying than after the first, in words.
+        changes: what the migration has changed in the database.
+        managed: relations that view managers have created.
     """
 
     migration: Migration
@@ -82,12 +82,12 @@ class Trip(Struct, frozen=True, kw_only=True):
 
     @property
     def is_round(self) -> bool:
-        """Whether it led back to where it began, and there again."""
+        """Whether undoing restored the database, and applying again had the same result."""
         return not (self.objections or self.failed or self.differences)
 
 
 class _Look(Struct, frozen=True):
-    """What a database is made of at one moment."""
+    """The state of a database at one moment."""
 
     contents: Contents
     inventory: Inventory
@@ -95,10 +95,10 @@ class _Look(Struct, frozen=True):
 
 
 class BackAndForth:
-    """A database on which migrations are applied in the order of the project, and undone where somebody wants to know how that goes.
+    """A scratch database on which migrations are applied in the order of the project; some of them are undone and applied again.
 
     Args:
-        laboratory: where databases are made.
+        laboratory: makes the databases.
     """
 
     def __init__(self, laboratory: Laboratory) -> None:
@@ -116,7 +116,7 @@ class BackAndForth:
             self._made = None
 
     def apply(self, names: Sequence[str]) -> Result | None:
-        """Apply migrations, unwatched; return what did not succeed."""
+        """Apply migrations, unwatched; return the first result that did not succeed, or None."""
         _, failed = self._up(names)
         return failed
 
@@ -148,7 +148,7 @@ class BackAndForth:
         return self._spelled(found)
 
     def _back(self, migration: Migration, changes: Sequence[Drifted], before: _Look, after: _Look) -> Trip:
-        """Undo a migration that is applied; look what that leaves."""
+        """Undo an applied migration, and compare the database with the one before it."""
         finding: FindingDown | None = None
         managed = before.managed | after.managed
         tried = migration
@@ -189,10 +189,10 @@ class BackAndForth:
         return self._there
 
     def _renew(self) -> None:
-        """Begin anew, with all that was applied: nobody knows what is there now.
+        """Replace the database, whose state is not known any more, by a new one with the same migrations applied.
 
         Raises:
-            DatabaseError: what has succeeded before does not any more.
+            DatabaseError: a migration that has succeeded before fails now.
         """
         self.close()
         applied, self._applied = self._applied, []
@@ -234,13 +234,13 @@ class BackAndForth:
             return _Look(contents, backend.read_inventory(), backend.managed_relations(managers))
 
     def _changes(self, before: Inventory, after: Inventory) -> list[Drifted]:
-        """Return what is otherwise, but for what others do in schemas that they have made for their tries."""
+        """Return the differences, without those in scratch schemas that other processes have made in the same database."""
         place = place_of(self._there)
         found = drift_between(before, after).changes
         return [each for each in found if not (each.fact.identity.startswith(PREFIX) and not _is_in(each, place))]
 
     def _spelled(self, value: _Value) -> _Value:
-        """Return a value in which a schema that was made for one use is called as the project's own."""
+        """Return a value in which the name of the scratch schema is replaced by that of the project's own schema."""
         place = place_of(self._there)
         return respelled(value, place, self._laboratory.own_schema) if place else value
 
@@ -250,11 +250,11 @@ def _is_in(change: Drifted, place: str) -> bool:
 
 
 def all_trips(place: Laboratory, progress: Callable[[int, int], None] = lambda _done, _of: None) -> tuple[Trip, ...]:
-    """Return what comes of each migration that has a way back, when it is applied, undone and applied again.
+    """Apply, undo and apply again each migration that has a `down`; return the results.
 
     Args:
-        place: where; what the configured backup has applied is not tried.
-        progress: told how many of how many are done.
+        place: makes the databases; migrations in the configured backup are not tried.
+        progress: called with the number of migrations that are done, and the number of all.
     """
     migrations, found = place.project.graph.migrations, []
     wanted = {name for name in place.order if migrations[name].down is not None}
@@ -266,15 +266,15 @@ def all_trips(place: Laboratory, progress: Callable[[int, int], None] = lambda _
 
 
 def _trips(place: Laboratory, wanted: Collection[str], *, among: Collection[str]) -> Generator[Trip, None, None]:
-    """Yield what comes of trying migrations one after another, in the order of the project; those between are only applied.
+    """Yield the results of trying migrations one after another, in the order of the project; the others are only applied.
 
     Args:
-        place: where.
-        wanted: names of what is tried.
-        among: names of what is applied at all.
+        place: makes the databases.
+        wanted: names of the migrations that are tried.
+        among: names of the migrations that are applied.
 
     Raises:
-        DatabaseError: what comes before one cannot be applied there.
+        DatabaseError: a migration that comes before a wanted one cannot be applied.
     """
     with closing(BackAndForth(place)) as tries:
         waiting: list[str] = []
@@ -294,16 +294,16 @@ def _trips(place: Laboratory, wanted: Collection[str], *, among: Collection[str]
 def trips_of(
     project: Project, names: Collection[str], *, among: Collection[str], observer: Observer = ignore_events
 ) -> Mapping[str, Trip]:
-    """Return what comes of these migrations when they are applied, undone and applied again, after those that come before them.
+    """Apply, undo and apply again some migrations, after those that come before them; return the results by name.
 
     Args:
         project: what is declared.
-        names: of the migrations.
-        among: what is applied at all.
-        observer: told what is waited for.
+        names: names of the migrations that are tried.
+        among: names of the migrations that are applied.
+        observer: called while something is waited for.
 
     Raises:
-        DatabaseError: there is no place to try it, or what comes before cannot be applied there.
+        DatabaseError: no database can be made, or a migration that comes before one of them cannot be applied.
     """
     found: dict[str, Trip] = {}
     with laboratory(project, observer=observer) as place:

@@ -1,4 +1,4 @@
-"""Baseline: begin the ledger of a database that already has tables, and record what is there as applied."""
+"""Baseline: begin the ledger of a database that already has tables, and record migrations whose work is there as applied."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ if TYPE_CHECKING:
 
 
 class Evidence(StrEnum):
-    """What the database tells of a migration that nobody recorded."""
+    """What the database shows of a migration without a record."""
 
     THERE = "there"
     """Everything that it creates exists."""
     MISSING = "missing"
     """Something that it creates does not exist."""
     UNKNOWN = "unknown"
-    """It creates nothing that its text names."""
+    """Its text does not name anything that it creates."""
 
 
 class Entry(Struct, frozen=True):
     """One migration, before it is recorded.
 
     Attributes:
-        name: of the migration.
-        evidence: what the database tells.
-        exists: what it creates and is there.
-        missing: what it creates and is not there.
+        name: name of the migration.
+        evidence: what the database shows of it.
+        exists: relations that it creates and that exist.
+        missing: relations that it creates and that do not exist.
         recorded: it will be recorded as applied.
-        asked: it was asked for, or is proposed; one that is recorded and was not, is required by one that was.
+        asked: it was asked for, or is proposed. A migration that is recorded without this is required by one that was asked for.
     """
 
     name: str
@@ -56,9 +56,9 @@ class Baseline(Struct, frozen=True):
 
     Attributes:
         entries: every declared migration, in the order of the run.
-        database: its label, without secrets.
-        relations: what the database holds.
-        proposed: nobody said what to record; it is what the names of tables tell.
+        database: label of the database, without secrets.
+        relations: the relations in the database.
+        proposed: the user has not said what to record; this is a proposal from the names of tables.
     """
 
     entries: tuple[Entry, ...]
@@ -73,7 +73,7 @@ class Baseline(Struct, frozen=True):
 
     @property
     def elsewhere(self) -> tuple[tuple[str, str], ...]:
-        """Tables in which a tool remembers migrations already, each with the tool."""
+        """Ledgers of other tools in the database, each with the name of the tool."""
         return ledgers_among(self.relations)
 
 
@@ -82,11 +82,11 @@ def survey(project: Project, asked: frozenset[str] | None, observer: Observer) -
 
     Args:
         project: what is declared.
-        asked: names of the migrations that are there already; none of them only begins the ledger; None asks for a proposal.
-        observer: told while the database is waited for.
+        asked: names of the migrations whose work is in the database; empty: only begin the ledger; None: make a proposal.
+        observer: called while the database is waited for.
 
     Raises:
-        UsageError: the database has a ledger, or nothing is called so.
+        UsageError: the database has a ledger, or nothing has one of the names.
     """
     config = project.config
     require_database(config)
@@ -96,14 +96,20 @@ def survey(project: Project, asked: frozenset[str] | None, observer: Observer) -
 
 
 def record(project: Project, asked: frozenset[str], reason: str, observer: Observer) -> Baseline:
-    """Begin the ledger, and record what is there already.
+    """Begin the ledger, and record migrations as applied.
+
+    Args:
+        project: what is declared.
+        asked: names of the migrations whose work is in the database.
+        reason: who records them, and why; for the journal.
+        observer: called while the database or the lock is waited for.
 
     Raises:
-        UsageError: the database got a ledger meanwhile.
+        UsageError: the database has a ledger by now.
     """
     with locked(project.config, observer) as (backend, _, _):
         baseline = _baseline(project, backend, asked)
-        with backend.together():  # with an empty ledger, the next run would run all that is there already
+        with backend.together():  # one transaction: with an empty ledger, the next run would run these migrations again
             backend.prepare()
             backend.preflight(baseline.recorded)
             if baseline.recorded:
@@ -134,7 +140,7 @@ def _baseline(project: Project, backend: Backend, asked: frozenset[str] | None) 
 
 
 def _evidence(project: Project, name: str, known: set[str]) -> tuple[Evidence, tuple[str, ...], tuple[str, ...]]:
-    """Compare what a migration creates with what there is; capitals are not compared, SQLite does not either."""
+    """Compare the relations that a migration creates with the known ones, ignoring case, as SQLite does."""
     created = relations_created(project.graph.migrations[name].function)
     exists = tuple(sorted(each for each in created if each.casefold() in known))
     missing = tuple(sorted(created.difference(exists)))

@@ -1,4 +1,4 @@
-"""Run each migration on nothing but what it requires: what fails there, or does something else, requires more than it says."""
+"""Run each migration after only its requirements: when it fails or acts differently there, a requirement is missing."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 
 class Alone(Struct, frozen=True, kw_only=True):
-    """A migration that does not do on its requirements alone what it does among all others.
+    """A migration that fails, or acts differently, when only its requirements ran before it.
 
     Attributes:
-        name: of the migration.
-        order: what it requires, directly or not, and itself, in the order in which they ran; it can be run again.
-        failed: how it failed, with the database's answer; None when it did not.
-        differences: what it did otherwise, in words.
+        name: name of the migration.
+        order: its direct and indirect requirements and itself, in the order in which they ran; it can be run again.
+        failed: how it failed, with the error of the database; None when it did not.
+        differences: what it did differently, in words.
     """
 
     name: str
@@ -36,14 +36,14 @@ class Alone(Struct, frozen=True, kw_only=True):
 
 
 class Closure(Struct, frozen=True, kw_only=True):
-    """What came of running each migration on its requirements alone.
+    """The result of running each migration after only its requirements.
 
     Attributes:
-        found: those that do not do there what they do among all others, in the order of the project.
-        behind: those that could not be tried, since something that they require fails there; and what.
-        tried: how many were.
+        found: the migrations that failed or acted differently, in the order of the project.
+        behind: the migrations that could not be tried, each with the name of the requirement that failed.
+        tried: how many migrations were tried.
         runs: how many bodies ran for that.
-        databases: how many databases were there at once, at most.
+        databases: how many databases existed at the same time, at most.
     """
 
     found: tuple[Alone, ...] = ()
@@ -56,18 +56,18 @@ class Closure(Struct, frozen=True, kw_only=True):
 def close(
     laboratory: Laboratory, watched: Watched, *, progress: Callable[[int, int], None] = lambda _done, _of: None
 ) -> Closure:
-    """Run each migration on nothing but what it requires.
+    """Run each migration after only its requirements.
 
-    Requirements that several have in common run once for all of them: the database is copied where they part.
+    Requirements that several migrations have in common run once for all of them: the database is copied where their sequences differ.
 
     Args:
-        laboratory: where.
-        watched: what each migration does among all others.
-        progress: told how many of how many have been tried.
+        laboratory: makes the databases.
+        watched: what each migration did when all ran in the order of the project.
+        progress: called with the number of tried migrations, and the number of all.
 
     Raises:
         Stopped: a signal arrived.
-        MigrateGraphError: there is no database to be had.
+        MigrateGraphError: no database can be made.
     """
     order = [name for name in laboratory.order if name in watched.footprints]
     places = {name: place for place, name in enumerate(laboratory.order)}
@@ -87,7 +87,7 @@ def close(
 
 
 class _Node:
-    """A migration after all that stand above it; those that several sequences begin with stand there once."""
+    """A node of a tree of sequences: a migration that runs after those above it. A common beginning is stored once."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -96,7 +96,7 @@ class _Node:
         self.size = 1
 
     def add(self, names: Sequence[str]) -> None:
-        """Add a sequence, the last of which is to be tried."""
+        """Add a sequence of migrations; the last one is to be tried."""
         path: list[_Node] = [self]
         for name in names:
             path.append(path[-1].children.setdefault(name, _Node(name)))
@@ -105,11 +105,11 @@ class _Node:
             node.size = 1 + sum(child.size for child in node.children.values())
 
     def lightest_first(self) -> list[_Node]:
-        """Return what follows: while the lighter ones are explored a copy waits, so that never many do."""
+        """Return the children, the smallest subtree first: so only few copies of databases exist at the same time."""
         return sorted(self.children.values(), key=lambda child: (child.size, child.name))
 
     def below(self) -> Iterator[str]:
-        """Yield what is to be tried here and below."""
+        """Yield the migrations that are to be tried at this node and below it."""
         ahead = [self]
         while ahead:
             node = ahead.pop()
@@ -119,7 +119,7 @@ class _Node:
 
 
 class _Walk:
-    """Explores sequences, each part of them once."""
+    """Runs all sequences of the tree, each node once."""
 
     def __init__(
         self, laboratory: Laboratory, watched: Watched, total: int, progress: Callable[[int, int], None]
@@ -131,12 +131,12 @@ class _Walk:
         self.tried = self.runs = self.most = self._alive = 0
 
     def explore(self, node: _Node, made: ScratchDatabase, applied: list[str]) -> None:
-        """Explore what follows in a database, which is used up.
+        """Run a node and everything below it in a database, which is dropped at the end.
 
         Args:
-            node: comes next.
+            node: the node that runs next.
             made: the database.
-            applied: what has run in it.
+            applied: names of the migrations that have run in it.
         """
         self._alive += 1
         self.most = max(self.most, self._alive)
@@ -164,7 +164,7 @@ class _Walk:
         return anew
 
     def _run(self, node: _Node, made: ScratchDatabase, applied: list[str]) -> _Node:
-        """Run what follows as long as nothing parts; return the last of it, without what is below where it failed."""
+        """Run a node and those below it as long as each has one child; return the last one, without children when it failed."""
         laboratory = self._laboratory
         nodes = [node]
         while len(nodes[-1].children) == 1:
@@ -202,7 +202,7 @@ class _Walk:
                 self.behind[name] = node.name
 
     def _differences(self, name: str, footprints: Mapping[str, Footprint]) -> tuple[str, ...]:
-        """Return what a migration did otherwise than among all others, but for views: those come up whenever one opens them first."""
+        """Return what a migration did differently here. Views are left out: which migration creates them depends on the order."""
         alone, among = footprints.get(name, Footprint()), self._watched.footprints[name]
         opens_views = bool(self._laboratory.project.graph.migrations[name].touches)
         told = []

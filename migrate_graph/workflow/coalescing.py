@@ -1,4 +1,4 @@
-"""Whether steps that need the same views share a transaction in a run, and what is known of their views before it."""
+"""Whether steps that need the same views share a transaction (`--coalesce`), and the segments of a plan."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def coalesces(
 
     Args:
         config: the settings.
-        coalesce: whether `--coalesce` or `--no-coalesce` was typed; None when neither was.
-        atomic: the same of `--atomic`.
-        jobs: how many may run at once, if that was typed.
+        coalesce: True: `--coalesce` was typed, False: `--no-coalesce`, None: neither.
+        atomic: True: `--atomic` was typed, False: `--no-atomic`, None: neither.
+        jobs: the typed value of `--jobs`; None: it was not typed.
 
     Raises:
-        UsageError: steps run side by side as well, or the whole run is one transaction, by another setting.
+        UsageError: another setting says that steps run side by side, or that the whole run is one transaction.
     """
     if not (config.coalesce if coalesce is None else coalesce):
         return False
@@ -48,12 +48,12 @@ def coalesces(
 
 
 def segments_in(plan: Plan, rehearsal: Rehearsal | None = None) -> tuple[Segment, ...]:
-    """Return the segments of a plan, with what a rehearsal has seen of it."""
+    """Return the segments of a plan; a rehearsal tells also which views block statements."""
     from migrate_graph.core.coalescing import segments_of
 
     return segments_of(plan, {} if rehearsal is None else seen_in_the_way(rehearsal))
 
 
 def seen_in_the_way(rehearsal: Rehearsal) -> Mapping[str, tuple[str, ...]]:
-    """Return the managers whose views were in the way of statements, by the migration's name."""
+    """Return the managers whose views blocked statements in a rehearsal, by the migration's name."""
     return {each.name: each.stepped_aside for each in rehearsal.results if each.stepped_aside}

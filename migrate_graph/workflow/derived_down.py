@@ -1,4 +1,4 @@
-"""A way back that was derived: the statements that drop what a migration has added, as the `down` that runs them."""
+"""A derived `down`: it runs the statements that drop what a migration has added."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _SAVEPOINT = "migrate_graph_way_back"
 
 
 class DerivedDown:
-    """Undoes a migration by statements that are known; pyDAL forgets what it remembers of the tables that go.
+    """Undoes a migration by known statements, and removes what pyDAL's table files say of the dropped tables and columns.
 
     Args:
-        migration: that it undoes: errors and rehearsals name its place.
-        statements: what runs, in this order.
-        gone: what goes: by the plain name of a table, its columns; none where the whole table goes.
+        migration: the migration that it undoes; errors and rehearsals name its place.
+        statements: the statements, in the order in which they run.
+        gone: what is dropped: by the plain name of a table, its dropped columns; no columns: the whole table.
 
     Attributes:
         statements: see above.
@@ -40,35 +40,34 @@ class DerivedDown:
         self._send = _sender_at(migration)
 
     def __call__(self, db: Any) -> bool:
-        """Undo it."""
+        """Undo the migration."""
         for statement in self.statements:
             self._send(db, statement)
-        # Before the commit: where a table is and no file says so, pyDAL complains; of one that a file tells of and is not there it
-        # would not.
+        # Before the commit: if this process dies in between, a file is missing for a table that exists, and pyDAL reports that. It
+        # would not report a file for a table that does not exist.
         self._files.forget(db, self._gone)
         return True
 
     def as_undoing(self) -> Migration:
-        """Return the migration with this as its way back: one transaction, whatever its body needs."""
+        """Return the migration with this as its `down`, in one transaction, whatever transaction mode its body needs."""
         return replace(self._migration, down=self, transaction=TransactionMode.OWN)
 
     def put_back(self) -> None:
-        """Restore what pyDAL remembers: nothing was undone."""
+        """Restore pyDAL's table files, since nothing was undone."""
         self._files.put_back()
 
 
 class FindingDown:
-    """Drops things in whatever order the database permits, and notes which statements did it in which order.
+    """Drops things in whatever order the database permits, and notes the statements that succeeded, in their order.
 
     Args:
-        statements: that drop one thing each; those that fail as long as others are there are tried again after them, and those whose
-            thing has gone with another are left out.
-        ties: that drop what ties tables to each other: tried only where nothing else goes any more.
+        statements: statements that drop one thing each; one that fails is tried again after others have succeeded.
+        ties: statements that drop what ties tables to each other (foreign keys); they are tried only when no other statement succeeds.
         gone: see `DerivedDown`.
 
     Attributes:
-        done: what was sent with success, in order.
-        left: what could not be dropped, with the database's answer.
+        done: the statements that succeeded, in order.
+        left: the statements that failed, each with the error of the database.
     """
 
     def __init__(self, statements: Iterable[str], ties: Iterable[str], gone: Mapping[str, Iterable[str]]) -> None:
@@ -87,7 +86,7 @@ class FindingDown:
         return True
 
     def _drop(self, db: Any) -> None:
-        """Drop whatever can be dropped, until nothing more goes."""
+        """Try the statements again and again, until none succeeds any more."""
         grows = True
         while grows:
             grows = False
@@ -102,7 +101,7 @@ class FindingDown:
 
 
 def _tried(db: Any, statement: str) -> str | None:
-    """Send a statement; return what the database answers where it refuses it, and undo that."""
+    """Send a statement in a savepoint; return the error of the database, or None when it succeeded."""
     db.executesql(f"SAVEPOINT {_SAVEPOINT}")
     try:
         db.executesql(statement)
@@ -114,7 +113,7 @@ def _tried(db: Any, statement: str) -> str | None:
 
 
 def gone_with(changes: Iterable[Drifted], managed: frozenset[str]) -> dict[str, tuple[str, ...]]:
-    """Return what goes when what was added is dropped: by the plain name of a table, its columns; none for the whole table."""
+    """Return what is dropped when the added things are dropped: by the plain name of a table, its columns; none for the whole table."""
     gone: dict[str, tuple[str, ...]] = {}
     for change in changes:
         if change.before is not None or change.relation in managed:
@@ -135,7 +134,7 @@ def plain(identity: str) -> str:
 
 
 def _sender_at(migration: Migration) -> Callable[[Any, str], Any]:
-    """Return what sends a statement as if the declaration of a migration did."""
+    """Return a function that sends a statement and whose code is at the line of a migration's declaration: errors name that line."""
     send = lambda db, statement: db.executesql(statement)  # noqa: E731 - one line, so that the place is that of the declaration
     declared = getattr(inspect.unwrap(migration.function), "__code__", None)
     path, line = (

@@ -1,4 +1,4 @@
-"""Drift: keep what the database is made of after a run, and look what somebody changed by hand since."""
+"""Drift: store the schema of the database after a run, and find what somebody changed by hand since."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ _STORES = "the next migrate apply stores it"
 
 
 def remember(backend: Backend, observer: Observer, *, run: str, quietly: bool = False) -> None:
-    """Store what the database is made of now; a run never fails because of this.
+    """Store the schema of the database; a run never fails because of this.
 
     Args:
-        backend: holds the lock.
-        observer: told why it could not be done.
-        run: that did the work.
-        quietly: nothing is told: nothing was done to the database.
+        backend: the database; the lock is held.
+        observer: called with a warning when it could not be stored.
+        run: id of the run.
+        quietly: do not warn: the run has changed nothing.
     """
     try:
         backend.store_inventory(run=run)
-    except Exception as error:  # noqa: BLE001 - the migrations are done, and whatever this meets must not undo that
+    except Exception as error:  # noqa: BLE001 - the migrations are done, and must not count as failed because of this
         if not quietly:
             observer(
                 Warned(
@@ -49,20 +49,20 @@ def remember(backend: Backend, observer: Observer, *, run: str, quietly: bool = 
 
 
 def tell_before_run(backend: Backend, history: History, observer: Observer, *, ignore: Sequence[str] = ()) -> None:
-    """Report what somebody changed by hand since the last run: after this run it belongs to what is known. A run never fails by this.
+    """Report what somebody changed by hand since the last run; this run stores it as part of the schema. A run never fails because of this.
 
     Args:
-        backend: holds the lock.
-        history: what it remembers.
-        observer: is told.
-        ignore: patterns of what may change by itself.
+        backend: the database; the lock is held.
+        history: what the database remembers.
+        observer: called with a warning.
+        ignore: patterns of what does not count as a change by hand.
     """
     if not history.facts_at or not history.facts_are_current:
         return
     try:
         before = backend.stored_inventory()
         changes = drift_between(before, backend.read_inventory(), ignore=ignore).changes if before else ()
-    except Exception:  # noqa: BLE001 - the migrations are what the run is for
+    except Exception:  # noqa: BLE001 - the migrations must run all the same
         return
     if changes:
         told = listed(f"{each.fact.kind} {each.fact.identity}" for each in changes)
@@ -75,12 +75,12 @@ def tell_before_run(backend: Backend, history: History, observer: Observer, *, i
 
 
 def look(backend: Backend, history: History, *, ignore: Sequence[str] = ()) -> Drift:
-    """Return what somebody changed by hand since the last run, or why that cannot be told; nothing is written.
+    """Return what somebody changed by hand since the last run, or why that is not known; nothing is written.
 
     Args:
         backend: the database.
-        history: what it remembers.
-        ignore: patterns of what may change by itself.
+        history: what the database remembers.
+        ignore: patterns of what does not count as a change by hand.
     """
     unknown = _why_unknown(backend, history)
     if unknown:
@@ -110,11 +110,11 @@ def _why_unknown(backend: Backend, history: History) -> str:
 
 
 class Adopted(Struct, frozen=True):
-    """What was written of a drift.
+    """The migration that was written for a drift.
 
     Attributes:
-        written: where; None where nothing could be.
-        adoption: the statements, and what could not be written.
+        written: the file and the place in it; None when nothing could be written.
+        adoption: the statements, and the changes that could not be written.
     """
 
     written: Written | None
@@ -122,14 +122,14 @@ class Adopted(Struct, frozen=True):
 
 
 def adopt(project: Project, reading: Reading, name: str, *, today: date, observer: Observer) -> Adopted:
-    """Write a migration that does what somebody did by hand, behind all that is applied.
+    """Write a migration that makes the changes that somebody made by hand; it requires all applied migrations.
 
     Args:
-        project: where to.
-        reading: with the drift.
-        name: of the migration.
-        today: gives its number the date.
-        observer: told while the database is waited for.
+        project: the project that gets the migration.
+        reading: the reading, with the drift.
+        name: name of the migration.
+        today: the date for the number of the migration.
+        observer: called while the database is waited for.
 
     Raises:
         UsageError: nothing is known of a drift, nothing drifted, or the name is taken.
@@ -155,7 +155,7 @@ def adopt(project: Project, reading: Reading, name: str, *, today: date, observe
 
 
 def _is_text(statement: str) -> bool:
-    """Return whether a file of Python can hold a statement: bytes that are no text it cannot."""
+    """Return whether a statement can be written into a Python file; one with bytes that are not text cannot."""
     try:
         statement.encode()
     except UnicodeEncodeError:
@@ -164,7 +164,7 @@ def _is_text(statement: str) -> bool:
 
 
 def _call(statement: str) -> str:
-    """Return the line of a body that sends a statement; whatever it says stays a text."""
+    """Return the lines of a body that send a statement; the statement is quoted so that it stays one text."""
     is_plain = statement.isprintable() or all(line.isprintable() for line in statement.split("\n"))
     if (
         is_plain

@@ -1,4 +1,4 @@
-"""The footprint file: what `migrate verify --write` keeps of what it saw, and `migrate check` reads without a database."""
+"""The footprint file: `migrate verify --write` stores there what it saw, and `migrate check` reads it without a database."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from migrate_graph.workflow.project import Project
 
 _FORMAT: Final = 1
-"""Raised when a version that reads the file would read it wrong."""
+"""Version of the format; increased when older versions of the program would misread the file."""
 
 _HEAD: Final = "footprint format"
 _FACTS: Final = ("makes", "changes", "removes", "needs", "lost")
@@ -29,9 +29,9 @@ def path_of(project: Project) -> Path:
 
 
 def read_footprints(project: Project) -> Traces | None:
-    """Return what the footprint file tells; None when there is none. A file that cannot be used tells its faults.
+    """Return the content of the footprint file; None when there is none. A file that cannot be used gives its faults.
 
-    It is about the configured migrations file: where another one was named, it tells nothing.
+    The file is about the configured migrations file: when another one was named, the result is None.
     """
     if project.one_of_many:
         return None
@@ -49,10 +49,10 @@ def read_footprints(project: Project) -> Traces | None:
 
 
 def write_footprints(project: Project, traces: Traces) -> bool:
-    """Write the footprint file whole, or not at all; return whether it is another one than before.
+    """Write the footprint file whole or not at all; return whether its content has changed.
 
     Raises:
-        UsageError: it cannot be written.
+        UsageError: the file cannot be written.
     """
     path, content = path_of(project), footprint_text(traces).encode("utf-8", "surrogatepass")
     try:
@@ -65,9 +65,9 @@ def write_footprints(project: Project, traces: Traces) -> bool:
 
 
 def footprint_text(traces: Traces) -> str:
-    """Return the file that tells of migrations; the same for the same, wherever it is written.
+    """Return the text of the footprint file; the same traces give the same text on every machine.
 
-    Each migration is a line that begins with its comma, so that lines can be added, and taken from two branches, anywhere.
+    Each migration is one line that begins with its comma, so git can merge lines that two branches have added anywhere.
     """
     lines = [f'{{"{_HEAD}": {_FORMAT}']
     for name in sorted(traces.entries):
@@ -106,7 +106,7 @@ def _by_kind(facts: Iterable[Fact]) -> dict[str, list[str]]:
 
 
 class _UnusableError(Exception):
-    """Why a file tells nothing."""
+    """Why a footprint file cannot be used, with the line of the fault."""
 
     def __init__(self, line: int, why: str) -> None:
         super().__init__(why)
@@ -115,7 +115,7 @@ class _UnusableError(Exception):
 
 
 class _TwiceError(ValueError):
-    """One name, told twice."""
+    """A name stands twice in the file."""
 
 
 def _entries_of(content: bytes) -> dict[str, Entry]:
@@ -159,16 +159,16 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _line_of(name: str, lines: list[str], *, last: bool = False) -> int:
-    """Return the line that tells of a migration."""
+    """Return the number of the line about a migration; 1 when there is none."""
     places = [number for number, line in enumerate(lines, start=1) if line.lstrip(" ,{").startswith(_json(name))]
     return places[-1 if last else 0] if places else 1
 
 
 def _entry_of(told: Mapping[str, Any]) -> Entry:
-    """Return one entry.
+    """Return the entry of a migration.
 
     Raises:
-        TypeError, ValueError, KeyError, AttributeError: it is none.
+        TypeError, ValueError, KeyError, AttributeError: the value is not a valid entry.
     """
     unknown = told.keys() - {"fingerprint", "views", "uses", "rows", "fires", *_FACTS}
     if unknown:

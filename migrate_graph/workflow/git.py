@@ -1,4 +1,4 @@
-"""What git knows: where its repository begins, what a revision means, and the files of a commit without touching the checkout."""
+"""Asks git: the top of the repository, the commit that a revision means, and the files of a commit, without touching the checkout."""
 
 from __future__ import annotations
 
@@ -21,16 +21,17 @@ _PATIENCE = 120.0
 """Seconds that one git command may take."""
 
 _NO_HOUSEKEEPING = ("-c", "core.fsmonitor=false", "-c", "maintenance.auto=false", "-c", "gc.auto=0")
-"""Whoever asks a question leaves no process behind in the repository that it is about, and repacks nothing."""
+"""Options of every call: git must not start background processes in the repository, and must not repack it."""
 
-# What git tells a hook about the repository that it runs for (`git rev-parse --local-env-vars`, with what it exports besides): it
-# would win over the directory that we ask about. GIT_CONFIG_* stays, by which a user may say that a directory is safe.
+# Variables by which git tells a hook the repository that it runs for (`git rev-parse --local-env-vars`, and others that it
+# exports). They are removed, since they would win over the directory that is asked about. GIT_CONFIG_* stays: with it, a user may say
+# that a directory is safe.
 _OF_A_HOOK = re.compile(
     r"GIT_(DIR|WORK_TREE|INDEX_FILE|PREFIX|COMMON_DIR|OBJECT_DIRECTORY|ALTERNATE_OBJECT_DIRECTORIES|NAMESPACE|IMPLICIT_WORK_TREE"
     r"|GRAFT_FILE|REPLACE_REF_BASE|NO_REPLACE_OBJECTS|SHALLOW_FILE|INTERNAL_SUPER_PREFIX|QUARANTINE_PATH|EXTERNAL_DIFF|\w+_PATHSPECS)"
 )
 
-# What migrations are made of, wherever it lies; of their own folder everything is read.
+# Suffixes of the files that are copied from the whole repository; from the folder of the migrations, every file is copied.
 _SOURCES = frozenset({".py", ".sql"})
 _TEXTS = _SOURCES | {
     ".pyi",
@@ -50,11 +51,11 @@ _TEXTS = _SOURCES | {
 
 
 class Commit(Struct, frozen=True):
-    """A commit that is compared with.
+    """A commit that the project is compared with.
 
     Attributes:
         id: its hash.
-        note: what the reader should know about the choice; empty where it is what was named.
+        note: which commit was chosen and why; empty when it is the named one.
     """
 
     id: str
@@ -92,7 +93,7 @@ class Git:
         quiet = {"GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
         self._environ = {**{name: text for name, text in environ.items() if not _OF_A_HOOK.fullmatch(name)}, **quiet}
         done = self._run("rev-parse", "--show-toplevel")
-        if done.returncode and "GIT_DIR" in environ:  # somebody keeps his repository elsewhere
+        if done.returncode and "GIT_DIR" in environ:  # the repository may be elsewhere: GIT_DIR says where
             self._environ = {**environ, **quiet}
             done = self._run("rev-parse", "--show-toplevel")
         if done.returncode:
@@ -131,10 +132,10 @@ class Git:
         return done.stdout.decode("ascii", "replace").strip()
 
     def base(self, revision: str) -> Commit:
-        """Return where this branch left a revision, which is what it is compared with.
+        """Return the commit to compare with: where this branch was started from a revision.
 
         Args:
-            revision: `main`: the merge base with HEAD, or `main` itself where there is none. `A...B`: the merge base of these
+            revision: `main`: the merge base with HEAD, or `main` itself when there is none. `A...B`: the merge base of these
                 two. `A..`: A itself.
 
         Raises:
@@ -165,13 +166,13 @@ class Git:
 
     @contextmanager
     def files_of(self, commit: str, folder: Path) -> Iterator[Path]:
-        """Copy the files that migrations are made of into a temporary directory, as they stand in a commit.
+        """Copy the files that migrations may need, as they are in a commit, into a temporary directory; yield this directory.
 
-        Read as objects: a checkout would run hooks and filters, and fetch the objects of a partial clone one by one.
+        They are read as objects: a checkout would run hooks and filters, and fetch the objects of a partial clone one by one.
 
         Args:
-            commit: its hash.
-            folder: of the migrations, relative to the top.
+            commit: hash of the commit.
+            folder: folder of the migrations, relative to the top.
         """
         wanted = [entry for entry in self._entries(commit) if _is_wanted(entry, PurePosixPath(folder))]
         self._fetch_missing(commit, {entry.id for entry in wanted if entry.mode != "160000"})
@@ -193,7 +194,7 @@ class Git:
                 yield _Entry(mode, identity, PurePosixPath(os.fsdecode(path)))
 
     def _fetch_missing(self, commit: str, ids: set[str]) -> None:
-        """Bring the objects that a partial clone lacks in one go; git itself would fetch them one by one."""
+        """Fetch all objects that a partial clone lacks with one command; git itself would fetch them one by one."""
         done = self._run("config", "--get-regexp", r"^remote\..*\.promisor$", "^(true|yes|on|1)$")
         remote = re.match(rb"remote\.(.*)\.promisor ", done.stdout, re.IGNORECASE)
         if remote is None:
@@ -206,10 +207,10 @@ class Git:
             *("-c", "fetch.negotiationAlgorithm=noop", "fetch", "--quiet", "--no-tags", "--no-write-fetch-head"),
             *("--recurse-submodules=no", "--filter=blob:none", "--stdin", "--end-of-options", os.fsdecode(remote[1])),
             given="".join(f"{identity}\n" for identity in sorted(missing)).encode(),
-        )  # what it could not bring is asked for once more below, and told there
+        )  # objects that could not be fetched are reported when they are read
 
     def _contents(self, ids: Iterable[str]) -> dict[str, bytes]:
-        """Return the objects by their hashes."""
+        """Return the contents of objects, by their hashes."""
         unique = list(dict.fromkeys(ids))
         answer = self._asked("cat-file", "--batch", given="".join(f"{identity}\n" for identity in unique).encode())
         contents: dict[str, bytes] = {}
@@ -247,14 +248,14 @@ def _not_copied(error: OSError) -> UsageError:
 def _is_wanted(entry: _Entry, folder: PurePosixPath) -> bool:
     if entry.mode == "160000" or entry.path.suffix in _SOURCES:
         return True
-    # A migrations file at the top has the whole repository for its folder.
+    # The folder of a migrations file at the top is the whole repository; of that only text files are copied.
     return entry.path.is_relative_to(folder) and (folder != PurePosixPath() or entry.path.suffix in _TEXTS)
 
 
 def _write(files: Path, entry: _Entry, contents: Mapping[str, bytes], top: Path) -> None:
     place = files / entry.path
     place.parent.mkdir(parents=True, exist_ok=True)
-    if entry.mode == "160000":  # another repository: what is checked out now serves, as for packages that are installed
+    if entry.mode == "160000":  # a submodule: its present checkout is used, as for installed packages
         if (top / entry.path).is_dir():
             place.symlink_to(top / entry.path)
     elif entry.mode == "120000":

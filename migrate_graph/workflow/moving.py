@@ -1,4 +1,4 @@
-"""What will behave differently here than with edwh-migrate 2.1.0, in this project and this database."""
+"""Finds what will behave differently than with edwh-migrate 2.1.0, in this project and this database."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def _of_settings(found: Assessment) -> Iterator[Difference]:
 
 
 def _of_bodies(found: Assessment) -> Iterator[Difference]:
-    """Look at the text of what is not applied yet."""
+    """Yield the differences in the bodies of migrations that are not applied yet."""
     sources, config = Sources(), found.project.config
     applied = found.reading.history.applied
     on_sqlite = config.has_database and is_one_file(config.migrate_uri)
@@ -109,7 +109,7 @@ def _of_views(found: Assessment) -> Iterator[Difference]:
 
 
 _ALSO_TOLD = frozenset({"MG305"})
-"""Rules that stop nothing beforehand, and whose subject fails here when it runs."""
+"""Rules that are reported although they are not errors: their migrations fail when they run."""
 
 
 def _of_findings(found: Assessment) -> Iterator[Difference]:
@@ -212,7 +212,7 @@ _IN_SCRIPTS = {
         "what a run does is told on stderr; stdout holds results only",
         "write migrate 2>&1 | …, or migrate apply --json | …",
     ),
-    # Not what a reading command prints, and not where stderr goes to the same place.
+    # Not for commands that only read, and not when stderr goes to the same file.
     re.compile(r"\bmigrate\b(?!\s+(?!apply)[a-z]+\b)(?!.*2>&1)[^|&;\n]*[^2&]>{1,2}\s*(?!&)\S"): (
         "keeps the output of migrate in a file",
         "what a run does is told on stderr; stdout holds results only",

@@ -1,4 +1,4 @@
-"""What bodies of migrations do that ends differently here than with edwh-migrate 2.1.0, told by their text."""
+"""Finds, in the source of bodies, what ends differently than with edwh-migrate 2.1.0."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class Difference(Struct, frozen=True):
     """One thing that will be different.
 
     Attributes:
-        what: what there is.
-        here: what it means here.
-        way: what to do, where something should be done.
-        where: the setting, package or place.
+        what: what was found.
+        here: how it behaves now.
+        way: what to do about it.
+        where: the setting, package or place in the code.
     """
 
     what: str
@@ -33,10 +33,10 @@ class Difference(Struct, frozen=True):
 
 
 def of_body(migration: Migration, sources: Sources, *, on_sqlite: bool) -> Iterator[Difference]:
-    """Yield what one body does that ends differently here.
+    """Yield what a body does that ends differently than with edwh-migrate.
 
     Args:
-        migration: whose body it is.
+        migration: the migration with the body.
         sources: the texts of the project's files.
         on_sqlite: the database is SQLite, or may be.
     """
@@ -127,7 +127,7 @@ def _declared_late(part: ast.AST, _late: set[str]) -> _Told | None:
 
 
 def _names_made(part: ast.AST) -> Iterator[str]:
-    """Yield the names that an import or a class statement makes."""
+    """Yield the names that an import or a class statement defines."""
     if isinstance(part, ast.Import | ast.ImportFrom):
         yield from ((each.asname or each.name).partition(".")[0] for each in part.names)
     elif isinstance(part, ast.ClassDef):

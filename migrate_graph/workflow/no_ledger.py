@@ -1,4 +1,4 @@
-"""A database that holds relations and no ledger of ours: which tool remembers its migrations, and what to do."""
+"""A database that has relations but no ledger: which other tool has a ledger there, and what to do."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from migrate_graph.messages import counted
 
 DEFAULT_LEDGER = "ewh_implemented_features"
-"""What the ledger is called unless `migrate_table` says otherwise."""
+"""Name of the ledger table unless `migrate_table` names another one."""
 LEDGERS_OF_OTHERS = {
     "alembic_version": "Alembic",
     "django_migrations": "Django",
@@ -23,27 +23,27 @@ LEDGERS_OF_OTHERS = {
     "atlas_schema_revisions": "Atlas",
     DEFAULT_LEDGER: "edwh-migrate",
 }
-"""The tables in which tools remember their migrations: in a database without a ledger of ours one of them tells a lot."""
+"""The tables in which other tools remember their migrations, with the name of the tool."""
 _OWN_SHAPE = frozenset({"TypeDAL", "edwh-migrate"})
 
 
 def ledgers_among(relations: Iterable[str]) -> tuple[tuple[str, str], ...]:
-    """Return the relations in which a tool keeps its migrations, each with the name of the tool."""
+    """Return the relations that are the ledger of a tool, each with the name of the tool."""
     found = ((relation, LEDGERS_OF_OTHERS.get(without_schema(relation))) for relation in relations)
     return tuple((relation, tool) for relation, tool in found if tool)
 
 
 def advice(elsewhere: Sequence[tuple[str, str]], *, table: str) -> str:
-    """Return what to do about ledgers that stand elsewhere; empty without any.
+    """Return what to do about ledgers of other tools, or with other names; empty without any.
 
     Args:
-        elsewhere: the relations, each with the tool that keeps its migrations there.
-        table: the ledger that is missing.
+        elsewhere: the ledgers, each with the name of the tool.
+        table: name of the missing ledger.
     """
     told = []
     for relation, tool in elsewhere:
         if tool in _OWN_SHAPE:
-            if settings := _settings_for(relation, table):  # else it is called so, and is no table
+            if settings := _settings_for(relation, table):  # without settings, it has the right name but is not a table
                 told.append(f"{relation} is a ledger of {tool}: to go on with it, set {settings}")
         else:
             told.append(f"{relation} is the ledger of {tool}: what it lists is there already")
@@ -56,12 +56,12 @@ def without_schema(relation: str) -> str:
 
 
 def refusal(database: str, relations: Sequence[str], table: str) -> tuple[str, str]:
-    """Return why nothing is applied to a database that holds relations and no ledger, and what to do.
+    """Return the message and the hint for a database that has relations but no ledger, and is refused.
 
     Args:
-        database: its label.
-        relations: what it holds.
-        table: the ledger that is missing.
+        database: label of the database.
+        relations: its relations.
+        table: name of the missing ledger.
     """
     message = (
         f"{database} is not empty ({counted(len(relations), 'relation')}, e.g. {', '.join(relations[:3])}), "
@@ -73,7 +73,12 @@ def refusal(database: str, relations: Sequence[str], table: str) -> tuple[str, s
 
 
 def _settings_for(relation: str, table: str) -> str:
-    """Return the settings under which a relation is found as the ledger, where `migrate_table` says a table that is missing."""
+    """Return the settings with which a relation would be found as the ledger.
+
+    Args:
+        relation: the relation, with its schema.
+        table: the present value of `migrate_table`.
+    """
     schema, _, name = relation.rpartition(".")
     settings = [f'schema = "{schema}"'] if schema and (schema != "public" or name == table) else []
     if name != table:

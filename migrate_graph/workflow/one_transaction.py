@@ -1,4 +1,4 @@
-"""Whether a plan can be one transaction, what stands in the way, and what to do about it."""
+"""Whether a plan can be one transaction, which migrations prevent that, and what to do about them."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from migrate_graph.user_files import SourceLocation
 
 _MOST = 5
-"""Of more obstacles than these a message tells the first ones, and how many there are; `plan --atomic --json` has them all."""
+"""How many obstacles a message shows at most; `plan --atomic --json` has them all."""
 
 
 class Obstacle(Struct, frozen=True):
     """A migration of a plan that cannot be part of one transaction.
 
     Attributes:
-        name: of the migration.
-        why: in words.
-        source: where that is written.
+        name: name of the migration.
+        why: why it cannot, in words.
+        source: the place in the code that is the reason.
     """
 
     name: str
@@ -46,7 +46,10 @@ def _obstacle(migration: Migration) -> Obstacle | None:
 
 
 def way_around(plan: Plan) -> tuple[str, ...]:
-    """Return the commands that apply a plan all the same: what each obstacle requires in one transaction, it by itself, then the rest."""
+    """Return the commands that apply a plan in several parts.
+
+    For each obstacle: first its requirements in one transaction, then the obstacle by itself; at the end the rest in one transaction.
+    """
     commands: list[str] = []
     done: set[str] = set()
     for each in obstacles(plan):
@@ -68,7 +71,7 @@ def _migration(plan: Plan, name: str) -> Migration:
 
 
 def _required(plan: Plan, name: str) -> set[str]:
-    """Return the steps that one requires, however deep."""
+    """Return the names of the steps that a step requires, directly or indirectly."""
 
     def steps_before(each: str) -> set[str]:
         return plan.places.keys() & set(_migration(plan, each).requires)
@@ -80,7 +83,7 @@ def require_possible(plan: Plan) -> None:
     """Refuse a plan that cannot be one transaction, before anything is run.
 
     Raises:
-        UsageError: migrations of it do not fit; all of them are named.
+        UsageError: migrations of the plan do not fit into one transaction; the message names them.
         DecisionNeeded: a migration that was asked for needs a decision first.
     """
     found = obstacles(plan)
@@ -95,7 +98,7 @@ def require_possible(plan: Plan) -> None:
 
 
 def told(found: tuple[Obstacle, ...]) -> Iterator[str]:
-    """Yield the obstacles in words."""
+    """Yield the first obstacles in words, and how many more there are."""
     for each in found[:_MOST]:
         yield f"{each.name} ({each.source}): {each.why}"
     if len(found) > _MOST:
@@ -112,7 +115,7 @@ def _hint(plan: Plan) -> Iterator[str]:
 
 
 def added_values(plan: Plan) -> tuple[tuple[str, SourceLocation], ...]:
-    """Return the migrations that add a value to an enum, which nothing after them can use before the run has ended."""
+    """Return the migrations that add a value to an enum: in one transaction, no later migration can use the value."""
     return tuple(
         (step.migration.name, place)
         for step in plan.steps

@@ -1,4 +1,4 @@
-"""Orders that a graph permits: drawn by lot, the same ones for the same seed; and the way from one to another by swaps of neighbours."""
+"""Orders that a graph permits: drawn at random from a seed, and the steps from one order to another by swaps of neighbours."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ Before: TypeAlias = Mapping[str, AbstractSet[str]]
 """What each name needs directly before it, among those that are ordered."""
 
 _SWAPS: Final = 50_000
-"""So many swaps of neighbours are tried at most to make an order like any other: enough for 40 migrations, and a start for 500."""
+"""How many swaps of neighbours are tried at most, so that every order is about equally likely: enough for 40 migrations, few for 500."""
 
 _VAIN: Final = 100
-"""So often in a row an order may be drawn that was drawn before, until there are probably no others."""
+"""After so many known orders in a row the drawing ends: there are probably no others."""
 
 
 def drawn(order: Sequence[str], before: Before, *, most: int, seed: int) -> Iterator[tuple[str, ...]]:
-    """Yield different orders that are permitted, at most so many; fewer where there are no more.
+    """Yield different permitted orders, at most `most`; fewer when there are no more.
 
-    The first two turn around as many pairs as possible; the others are drawn by lot.
+    The first two reverse as many pairs as possible; the others are drawn at random.
 
     Args:
-        order: one that is permitted; it is not among them.
+        order: a permitted order; it is not yielded.
         before: what each name needs before it.
-        most: how many.
-        seed: with the same one the orders are the same, on every machine.
+        most: the largest number of orders.
+        seed: the same seed gives the same orders, on every machine.
     """
     if all(one in before[other] for one, other in itertools.pairwise(order)):
-        return  # none of them can change places with its neighbour, so there is no other order
+        return  # no migration can change places with its neighbour, so there is no other order
     known, vain, number = {tuple(order)}, 0, 0
     while len(known) <= most and vain < _VAIN:
         found = _order(order, before, number, random.Random(f"{seed} {number}"))  # noqa: S311 - nothing is kept secret by it
@@ -53,7 +53,7 @@ def _order(order: Sequence[str], before: Before, number: int, lot: random.Random
 def _laid(
     order: Sequence[str], before: Before, choose: Callable[[Sequence[str]], int], *, backwards: bool
 ) -> tuple[str, ...]:
-    """Lay an order from its begin, or from its end, always choosing among what may come next."""
+    """Return an order that is built from its beginning, or from its end: each time `choose` picks one of the names that may come next."""
     names = [*reversed(order)] if backwards else [*order]
     waits: dict[str, set[str]] = {name: set() for name in names}
     for name in names:
@@ -76,7 +76,7 @@ def _laid(
 
 
 def _mixed(order: tuple[str, ...], before: Before, lot: random.Random) -> tuple[str, ...]:
-    """Swap neighbours that may change places, by lot and many times: in the end every permitted order is as likely as any other."""
+    """Return an order after many random swaps of neighbours that may change places, so that every permitted order is equally likely."""
     mixed, places = [*order], len(order) - 1
     for _ in range(min(len(order) ** 3, _SWAPS) if places > 0 else 0):
         at = lot.randrange(places)
@@ -86,11 +86,11 @@ def _mixed(order: tuple[str, ...], before: Before, lot: random.Random) -> tuple[
 
 
 class Swaps:
-    """The way from one permitted order to another: each step swaps two neighbours, and every order on it is permitted, too.
+    """The steps from one permitted order to another: each step swaps two neighbours, and each order in between is permitted, too.
 
     Args:
-        start: the one.
-        end: the other, of the same names.
+        start: the first order.
+        end: the last order, with the same names.
     """
 
     def __init__(self, start: Sequence[str], end: Sequence[str]) -> None:
@@ -113,7 +113,7 @@ class Swaps:
         return tuple(current)
 
     def swapped(self, step: int) -> tuple[str, str]:
-        """Return the two that a step swaps, the steps counted from 1: in the order before it."""
+        """Return the two names that a step (counted from 1) swaps, as they stand before it."""
         at, order = self._swaps[step - 1], self.order(step - 1)
         return order[at], order[at + 1]
 

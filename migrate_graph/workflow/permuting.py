@@ -1,4 +1,4 @@
-"""Run migrations in other orders that the graph permits: all must succeed and end alike; what does not is brought down to two migrations."""
+"""Run migrations in other orders that the graph permits: all must succeed with the same result; else the two responsible are found."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class Verdict(IntEnum):
     """How an order went, the worst last."""
 
     ALIKE = 0
-    """All succeeded, and the database is as after the project's own order."""
+    """All succeeded, and the database is the same as after the project's own order."""
     ROWS = 1
-    """All succeeded, and some table holds other rows."""
+    """All succeeded, but a table has other rows."""
     FACTS = 2
-    """All succeeded, and the schema is another."""
+    """All succeeded, but the schema is different."""
     FAILED = 3
     """A migration failed."""
 
@@ -37,7 +37,7 @@ class Tried(Struct, frozen=True, kw_only=True):
         order: the migrations, in the order in which they ran; it can be run again.
         verdict: how it went.
         failed: the migration that failed; None when none did.
-        differences: what is not as after the order that it is compared with, in words.
+        differences: what is different from the order that it is compared with, in words.
     """
 
     order: tuple[str, ...]
@@ -47,13 +47,13 @@ class Tried(Struct, frozen=True, kw_only=True):
 
 
 class Pair(Struct, frozen=True, kw_only=True):
-    """Two migrations whose order counts, while the graph leaves it open.
+    """Two migrations whose order makes a difference, although the graph permits both orders.
 
     Attributes:
-        first: comes first in the order that goes well.
-        then: comes next in it. With these two changed it goes wrong.
-        good: the order that goes well.
-        shown: how the other went: the same but for these two, which are neighbours in both.
+        first: the migration that comes first in the good order.
+        then: the migration directly after it. When the two change places, the result is different.
+        good: the good order.
+        shown: the bad order, and how it went: the same order with these two swapped.
     """
 
     first: str
@@ -63,15 +63,15 @@ class Pair(Struct, frozen=True, kw_only=True):
 
 
 class Permuted(Struct, frozen=True, kw_only=True):
-    """What came of other orders.
+    """The result of running other orders.
 
     Attributes:
-        seed: of the lot.
+        seed: the seed that they were drawn from.
         asked: how many orders were wanted; there may be fewer.
-        own: how the order went that the others are compared with; where that failed nothing else was tried.
-        tried: the others.
-        pairs: what explains those that went wrong, the worst first.
-        unstable: columns that did not count in the rows of tables: they differ between two runs of the same order.
+        own: the order that the others are compared with; when it failed, no other was tried.
+        tried: the other orders.
+        pairs: pairs of migrations that explain the bad orders, the worst first.
+        unstable: by table, columns that were not compared: they differ between two runs of the same order.
     """
 
     seed: int
@@ -83,7 +83,7 @@ class Permuted(Struct, frozen=True, kw_only=True):
 
     @property
     def alike(self) -> int:
-        """How many orders went as the project's own one."""
+        """How many orders gave the same result as the project's own one."""
         return sum(each.verdict is Verdict.ALIKE for each in self.tried)
 
 
@@ -97,20 +97,20 @@ def permute(
 ) -> Permuted:
     """Run other orders that the graph permits.
 
-    Facts and rows are compared: facts are what `pg_dump --schema-only` tells, too, but for the order of columns; of rows neither their
-    order, nor columns that number them as they come, nor what differs between two runs of the same order.
+    Facts and rows are compared. Facts are what `pg_dump --schema-only` shows, without the order of columns. Not compared are the order of
+    rows, columns that number the rows in the order of insertion, and columns that differ between two runs of the same order.
 
     Args:
-        laboratory: where.
-        most: how many orders.
-        seed: draws them; the same one draws the same.
-        start: an order that the graph permits and that went well: the others are compared with it, and the graph's own is the first of them. The
-            graph's own where none is given.
-        progress: told how many of how many have run.
+        laboratory: makes the databases.
+        most: how many orders are run.
+        seed: the same seed draws the same orders.
+        start: a permitted order that succeeded; the others are compared with it, and the graph's own order is the first of them. Empty: the
+            graph's own order.
+        progress: called with the number of orders that have run, and the number of all.
 
     Raises:
         Stopped: a signal arrived.
-        MigrateGraphError: there is no database to be had.
+        MigrateGraphError: no database can be made.
     """
     order = tuple(start) or laboratory.order
     trial = Trial(laboratory)
@@ -124,7 +124,7 @@ def permute(
         tried.append(trial.run(each))
         progress(number, len(orders))
     pairs: list[Pair] = []
-    # Whatever a pair explains that is known already needs no search of its own.
+    # A bad order that a known pair explains needs no search of its own.
     for bad in sorted(tried, key=lambda one: -one.verdict):
         if bad.verdict is not Verdict.ALIKE and not _explains(pairs, bad):
             pairs.append(trial.narrow(bad))
@@ -136,10 +136,10 @@ def _explains(pairs: Sequence[Pair], tried: Tried) -> bool:
 
 
 class Trial:
-    """Runs orders, each on a database of its own, and compares what comes of them with what came of the first.
+    """Runs orders, each on a database of its own, and compares their results with that of the first order.
 
     Args:
-        laboratory: where.
+        laboratory: makes the databases.
     """
 
     def __init__(self, laboratory: Laboratory) -> None:
@@ -150,7 +150,7 @@ class Trial:
         self.unstable: Mapping[str, frozenset[str]] = {}
 
     def begin(self, order: Sequence[str]) -> Tried:
-        """Run the order that all others are compared with, twice: what differs then does not count."""
+        """Run the order that all others are compared with. It runs twice: columns that differ between the two are not compared."""
         self._order = tuple(order)
         failed, first = self._contents(self._order)
         if failed is not None:
@@ -161,7 +161,7 @@ class Trial:
         return Tried(order=self._order, verdict=Verdict.ALIKE)
 
     def run(self, order: Sequence[str]) -> Tried:
-        """Run an order."""
+        """Run an order, or return its result when it has run before."""
         key = tuple(order)
         if key not in self._known:
             self._known[key] = self._judged(key, self._own)
@@ -184,7 +184,7 @@ class Trial:
             return walked.failed, Contents() if walked.failed else laboratory.contents(there, self.unstable)
 
     def narrow(self, bad: Tried) -> Pair:
-        """Return the two neighbours that make an order go wrong: of the orders between it and the good one, half and half again are run."""
+        """Return the two neighbours that make an order bad, by bisecting the steps from the good order to it."""
         way = Swaps(self._order, bad.order)
         good, wrong = 0, len(way)
         while wrong - good > 1:
@@ -201,7 +201,7 @@ class Trial:
         )  # fmt: skip
 
     def _on_ancestors(self, first: str, then: str, shown: Tried) -> Pair | None:
-        """Return the two with nothing but what they require before them, where that goes wrong, too."""
+        """Return the pair with only its requirements before it, when that shows the same fault; otherwise None."""
         needed = self._laboratory.ancestors(first) | self._laboratory.ancestors(then)
         below = tuple(name for name in shown.order if name in needed)
         failed, found = self._contents((*below, first, then))
@@ -214,5 +214,10 @@ class Trial:
 
 
 def _until(order: tuple[str, ...], shown: Tried) -> tuple[str, ...]:
-    """Return an order as far as another ran, which is the same but for two neighbours, at the last of which it ended or later."""
+    """Return an order up to the place at which another one failed.
+
+    Args:
+        order: the order.
+        shown: the other one: the same order with two neighbours swapped; it failed at the second of these, or later.
+    """
     return order if shown.failed is None else order[: shown.order.index(shown.failed.name) + 1]

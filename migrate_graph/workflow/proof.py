@@ -1,4 +1,4 @@
-"""Prove a project's graph: watch its migrations on new databases, judge the graph by that, and infer the one that would do."""
+"""Prove a project's graph: watch its migrations on new databases, judge the graph by that, and infer missing requirements."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ if TYPE_CHECKING:
     from migrate_graph.workflow.verifying import Watched
 
 ORDERS_OF_INFERRED = 20
-"""Orders of an inferred graph that are tried where nobody says how many."""
+"""How many orders of an inferred graph are tried by default."""
 
 
 class ProofOptions(Struct, frozen=True, kw_only=True):
     """What is proved, and where.
 
     Attributes:
-        on: a database on the server where databases are made; empty: as configured.
-        closure: each migration is tried on what it requires alone.
-        permute: so many other orders that the graph permits are tried.
-        seed: which orders these are.
+        on: a database on the server where scratch databases are made; empty: as configured.
+        closure: each migration is tried after only its requirements.
+        permute: how many other orders that the graph permits are tried.
+        seed: the seed that these orders are drawn from.
         infer: find the edges that are missing, and try the graph with them.
-        allow_outside: what bodies do beside their database is not refused.
-        reverts: each migration that has a way back is applied, undone and applied again.
+        allow_outside: what bodies do outside of their database is not refused.
+        reverts: each migration that has a `down` is applied, undone and applied again.
     """
 
     on: str = ""
@@ -55,19 +55,19 @@ class ProofOptions(Struct, frozen=True, kw_only=True):
 
 
 WhoseOrders: TypeAlias = Literal["declared", "inferred"]
-"""The graph that permits the orders which are tried."""
+"""Which graph permits the orders that are tried."""
 
 
 class Proof(Struct, frozen=True, kw_only=True, dict=True):
-    """What came of it.
+    """The result of `prove`.
 
     Attributes:
-        found: the project, judged with what was seen.
+        found: the assessment of the project, with what was seen.
         watched: what each migration did.
-        additions: with `infer`, the requirements that each migration would get, by name; None without.
-        closure: what came of running each migration on what it requires alone; None where that was not asked for.
-        trips: what came of ways back; None where that was not asked for.
-        orders: what came of other orders: of the inferred graph, where it has more requirements; None where that was not asked for.
+        additions: with `infer`, the requirements that are missing, by the migration's name; None without `infer`.
+        closure: the result of running each migration after only its requirements; None when not asked for.
+        trips: the results of undoing migrations and applying them again; None when not asked for.
+        orders: the result of other orders (of the inferred graph, when requirements are missing); None when not asked for.
     """
 
     found: Assessment
@@ -89,17 +89,17 @@ class Proof(Struct, frozen=True, kw_only=True, dict=True):
 
     @cached_property
     def commuting(self) -> Commuting:
-        """Which migrations need each other, and which may not change places."""
+        """Which migrations need another one, and which must not change places."""
         return _commuting(self.found.project, self.watched, self.traces)
 
     @cached_property
     def findings(self) -> tuple[Finding, ...]:
-        """What the rules found that are about this."""
+        """The findings of the rules about the proof."""
         return self.found.findings_of(_is_about_proof)
 
     @property
     def exit_code(self) -> int:
-        """1 when a migration failed in the order of the project, 3 when anything else was found."""
+        """Exit code: 1 when a migration failed in the order of the project, 3 when there are other findings, else 0."""
         if self.watched.failed or self.watched.cut:
             return ExitCode.FAILED
         is_grave = any(each.severity in {Severity.ERROR, Severity.WARNING} for each in self.findings)
@@ -107,7 +107,7 @@ class Proof(Struct, frozen=True, kw_only=True, dict=True):
 
     @cached_property
     def seen(self) -> tuple[Edge, ...]:
-        """The edges that are missing: with `infer` the fewest that would do, else all that was found."""
+        """The edges that are missing: with `infer` the smallest set that is sufficient, otherwise all that were found."""
         commuting = self.commuting
         pairs = commuting.missing if self.additions is not None else ()
         ties = [commuting.ties[pair] for pair in pairs] or [*commuting.undeclared, *commuting.unordered]
@@ -122,21 +122,21 @@ class Proof(Struct, frozen=True, kw_only=True, dict=True):
 
     @property
     def holds_with_additions(self) -> bool:
-        """Whether the graph that was inferred held in every order that was tried."""
+        """Whether every order of the inferred graph that was tried gave the same result."""
         return self.additions is not None and not any(each.kind is TrialKind.INFERRED for each in self.traces.trials)
 
     @property
     def is_complete(self) -> bool:
-        """Whether every migration was seen."""
+        """Whether every migration was watched to its end."""
         return not (self.watched.failed or self.watched.cut)
 
 
 def _is_about_proof(rule: Rule) -> bool:
-    return Needs.FOOTPRINTS in rule.needs and rule.code not in {"MG703", "MG704"}  # which are about the file
+    return Needs.FOOTPRINTS in rule.needs and rule.code not in {"MG703", "MG704"}  # about the file itself
 
 
 Telling: TypeAlias = Callable[[str], Callable[[int, int], None]]
-"""Given what is done, returns who is told how many of how many are done."""
+"""Called with the name of a piece of work; returns a function that is called with how many parts are done, and how many there are."""
 
 
 def _nobody(_what: str) -> Callable[[int, int], None]:
@@ -154,21 +154,21 @@ def prove(
     """Prove the graph of a project.
 
     Args:
-        project: whose graph.
+        project: the project.
         options: what is proved, and where.
         judging: how the rules judge.
-        observer: told what happens while migrations are watched.
-        told: told how far it is afterwards.
+        observer: called with events while migrations are watched.
+        told: called with the progress of the later parts.
 
     Raises:
         InvalidGraph: the rules found errors in the graph itself.
-        ConfigError: no database and no server is named.
+        ConfigError: neither a database nor a server is named.
         DatabaseError: no database can be made.
-        Stopped: a signal arrived; nothing stays.
+        Stopped: a signal arrived; all scratch databases are dropped.
     """
     assess(project).refuse_errors(doing="verify")
     judging = judging or Judging()
-    tuple(assess(project, judging=judging).findings)  # refuses a rule that does not exist before anything runs
+    tuple(assess(project, judging=judging).findings)  # raises for an unknown rule before anything runs
     with laboratory(project, on=options.on, allow_outside=options.allow_outside, observer=observer) as place:
         watched = place.watch()
         traces = Traces(_entries(project, watched), trials=(*_failures(watched.failed), *_unreadable(watched)))
@@ -193,7 +193,7 @@ def _with_inferred_orders(proof: Proof, options: ProofOptions, observer: Observe
     """Try orders of the graph that was inferred."""
     better = with_requirements(proof.found.project, proof.additions or {})
     with laboratory(better, on=options.on, allow_outside=options.allow_outside, observer=observer) as place:
-        # The inferred graph may have another order than the one that was watched: that is one of those to try.
+        # When the order of the inferred graph is not the one that was watched, it is one of the orders to try.
         watched = proof.watched.order
         start = watched if {*watched} == {*place.order} else ()
         permuted = permute(
@@ -235,10 +235,10 @@ def _with_orders(proof: Proof, permuted: Permuted, kind: TrialKind) -> Proof:
     trials = [
         _of_pair(pair, kind)
         for pair in permuted.pairs
-        # That both orders are right was said of these two: their rows may differ.
+        # For a pair with `commutes_with`, both orders are declared to be right: its rows may differ.
         if not (pair.shown.verdict is Verdict.ROWS and frozenset({pair.first, pair.then}) in commuting)
     ]
-    if (failed := permuted.own.failed) is not None:  # nothing else was tried, so nothing is proved
+    if (failed := permuted.own.failed) is not None:  # no other order was tried, so nothing is proved
         trials.append(_trial(failed.name, kind, failed, order=permuted.own.order))
     return _with_trials(replace(proof, orders=permuted), trials)
 
@@ -252,7 +252,7 @@ def _of_pair(pair: Swapped, kind: TrialKind) -> Trial:
 
 
 def _trial(name: str, kind: TrialKind, failed: Result | None, **more: Any) -> Trial:
-    """Return what was tried with a migration, and what failed then."""
+    """Return a trial of a migration, with the failure when there was one."""
     if failed is None:
         return Trial(name, kind, "", None, **more)
     return Trial(name, kind, failed.error or str(failed.outcome), failed.source, **more)
@@ -272,7 +272,7 @@ def _additions(pairs: Iterable[Pair]) -> dict[str, tuple[str, ...]]:
 
 
 def _entries(project: Project, watched: Watched) -> dict[str, Entry]:
-    """Return what was seen; of what was there before the first database, nothing but that."""
+    """Return the entries of the migrations that were seen, and empty ones of those in the configured backup."""
     graph, failed = project.graph, {each.name for each in watched.failed}
     entries = {name: Entry(Trace()) for name in graph.migrations if name in watched.start}
     for step in watched.plan.steps:
@@ -295,11 +295,11 @@ def _unreadable(watched: Watched) -> Iterator[Trial]:
 
 
 def with_additions(proof: Proof, names: Iterable[str]) -> Proof:
-    """Return the same when some of the additions are in the files: what they answer is no finding any more.
+    """Return the proof after some additions were written into the files: the findings that they solve disappear.
 
     Args:
-        proof: with additions.
-        names: of the migrations that have them.
+        proof: a proof with additions.
+        names: names of the migrations whose additions were written.
     """
     done = {name: (proof.additions or {})[name] for name in names}
     better = with_requirements(proof.found.project, done)
@@ -311,7 +311,7 @@ def with_additions(proof: Proof, names: Iterable[str]) -> Proof:
 
 
 def with_requirements(project: Project, additions: Mapping[str, tuple[str, ...]]) -> Project:
-    """Return a project as it would be with more requirements."""
+    """Return the project with additional requirements."""
     migrations = tuple(
         replace(each, requires=(*each.requires, *additions.get(each.name, ()))) for each in project.registry.migrations
     )
@@ -319,10 +319,10 @@ def with_requirements(project: Project, additions: Mapping[str, tuple[str, ...]]
 
 
 def require_configured(project: Project) -> None:
-    """Raise where the footprint file is about other migrations than these.
+    """Raise when the footprint file is not about this migrations file.
 
     Raises:
-        UsageError: another file than the configured one was named.
+        UsageError: another migrations file than the configured one was named.
     """
     if project.one_of_many:
         raise UsageError(
@@ -332,10 +332,10 @@ def require_configured(project: Project) -> None:
 
 
 def keep(proof: Proof) -> bool:
-    """Write what was seen into the footprint file; return whether that is another one than before.
+    """Write what was seen into the footprint file; return whether its content has changed.
 
     Raises:
-        UsageError: a migration failed, or it cannot be written.
+        UsageError: a migration failed, or the file cannot be written.
     """
     project = proof.found.project
     if not proof.is_complete:

@@ -1,4 +1,4 @@
-"""Judge a change: the graph as it is, against the graph of a git revision."""
+"""Compare the graph as it is now with the graph of a git revision."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from migrate_graph.workflow.project import Project
 
 
 class Base(Struct, frozen=True):
-    """The graph of a revision, and what changed since.
+    """The graph of a revision, and what has changed since.
 
     Attributes:
-        revision: as it was named.
-        graph: of that revision; empty when the migrations file did not exist yet.
-        comparison: what changed.
-        note: which commit it was compared with, where that is not the named one.
+        revision: the revision, as the user named it.
+        graph: the graph of that revision; empty when the migrations file did not exist yet.
+        comparison: what has changed.
+        note: which commit was used, when it is not the named one.
     """
 
     revision: str
@@ -31,12 +31,12 @@ class Base(Struct, frozen=True):
 
 
 def read_base(project: Project, revision: str, *, environ: Mapping[str, str]) -> Base:
-    """Load the graph of a git revision, where this branch left it, without touching the checkout or its index.
+    """Load the graph of the commit at which this branch left a git revision, without touching the checkout or its index.
 
-    The code of that revision is run as the loader runs any; packages and submodules are those that are there now.
+    The code of that commit is executed, as the loader executes any migrations file; packages and submodules are the present ones.
 
     Args:
-        project: as it is now.
+        project: the project as it is now.
         revision: a branch, tag or commit, `A...B`, or `A..` for A itself.
         environ: the environment that git gets.
 
@@ -60,7 +60,7 @@ def read_base(project: Project, revision: str, *, environ: Mapping[str, str]) ->
 
 
 def told(base: Base) -> Sequence[str]:
-    """Return what changed since the base, one line each; faults are the findings' matter."""
+    """Return what has changed since the base, one line for each change; faults are reported as findings."""
     comparison = base.comparison
     lines = [base.note] if base.note else []
     if not comparison:

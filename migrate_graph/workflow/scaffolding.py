@@ -21,7 +21,7 @@ from migrate_graph.workflow.project import Project, unknown_name
 from migrate_graph.workflow.user_text import UserText
 
 LEAVES = "leaves"
-"""`--requires leaves`: everything that nothing requires yet."""
+"""The word in `--requires leaves`: it stands for all migrations that no other one requires."""
 
 _FIRST_FILE = '''\
 """What this database goes through, one step at a time.
@@ -50,10 +50,10 @@ class Written(Struct, frozen=True):
 
 
 def init(root: Path) -> tuple[Written, ...]:
-    """Write `[tool.migrate]` into pyproject.toml and a first migrations.py; only the file where the settings are there.
+    """Write `[tool.migrate]` into pyproject.toml and a first migrations.py; when the settings exist already, only the latter.
 
     Raises:
-        UsageError: the migrations file is there already; nothing was written.
+        UsageError: the migrations file exists already; nothing was written.
     """
     import tomlkit
     from tomlkit.exceptions import TOMLKitError
@@ -78,7 +78,7 @@ def init(root: Path) -> tuple[Written, ...]:
         'weave = "windows"  # views are created and dropped automatically, by the migrations that they name\n'
         "# The database belongs into the environment or .env: MIGRATE_URI=postgres://user:password@host/database\n"
     )
-    # Appended as text, so that every byte of what was there stays; then read back, because `tool` may be written inline.
+    # Appended as text, so that every byte of the file stays; then parsed again, because `tool` may be an inline table.
     gap = "\n" * (2 - written.text.endswith("\n")) if written.text.strip() else ""
     joined = written.text + written.lines_of(gap + section)
     try:
@@ -92,7 +92,7 @@ def init(root: Path) -> tuple[Written, ...]:
 
 
 def _first_file(root: Path, section: object) -> Written:
-    """Write the migrations file that settings name and nobody has written yet."""
+    """Write the migrations file that the settings name."""
     named = section.get("migrations_file", section.get("migrations-file")) if isinstance(section, dict) else None
     file = root / str(named or "migrations.py")
     file = file / "migrations.py" if file.is_dir() else file
@@ -108,7 +108,7 @@ def _first_file(root: Path, section: object) -> Written:
 # -- new -------------------------------------------------------------------------------------------------------------
 
 
-# Loud on purpose: no database runs this text, so a forgotten body is rolled back and never recorded.
+# Invalid on purpose: every database refuses this text, so a body that was forgotten fails and is never recorded.
 _BODY = '    db.executesql("TODO: the SQL of this step")\n'
 
 
@@ -118,15 +118,15 @@ def new(
     """Append a migration, or a view manager with the migration that creates it, to the migrations file.
 
     Args:
-        project: where to.
-        name: of the migration or the view; without a trailing number the next free one of today is added.
-        requires: names that come first, or `leaves`; a view `uses` the views among them.
+        project: the project.
+        name: name of the migration or the view; without a trailing number, today's next free number is added.
+        requires: names of the requirements, or `leaves`; a new view `uses` the views among them.
         view: write a view manager.
-        today: gives the number its date.
-        body: of the migration, up to its `return`; a line to be replaced where none is given.
+        today: the date for the number.
+        body: the lines of the migration's body, up to its `return`.
 
     Raises:
-        UsageError: the name is taken or no Python name, or a requirement does not exist; nothing was written.
+        UsageError: the name is taken or is not a Python name, or a requirement does not exist; nothing was written.
     """
     _require_identifier(name)
     migrations, views = _resolve(project, requires)
@@ -143,7 +143,7 @@ def new(
 
 
 def _file_name(project: Project, name: str, today: date) -> str:
-    """Return the name of a new file in a directory of numbered ones: `20260401_001_add_total.py`."""
+    """Return the name of a new file in a directory of numbered files: `20260401_001_add_total.py`."""
     full = numbered(name, project.graph.migrations, today)
     first, second = sequence_of(full) or (0, 0)
     stem = re.sub(r"_?\d+(_\d+)?$", "", full)
@@ -175,7 +175,7 @@ def _resolve(project: Project, requires: Sequence[str]) -> tuple[list[Migration]
 
 
 def numbered(name: str, taken: Iterable[str], today: date) -> str:
-    """Return the name with today's next free number, or as it is when it carries one already."""
+    """Return the name with today's next free number; a name that has a number already is returned as it is."""
     if sequence_of(name) is not None:
         return name
     day = int(today.strftime("%Y%m%d"))
@@ -236,12 +236,12 @@ def _add_view(
         f"{named}"
         f'    query = "TODO: the SELECT statement"\n'
     )
-    # The views it reads must be there when it is created: after the migrations that open their windows.
+    # The views that it uses must exist when it is created: so it comes after the migrations that open their windows.
     known = project.graph.migrations
     openers = [known[each.since] for each in uses if each.since is not None and each.since in known]
     first = {each.name: each for each in (*requires, *openers)}
     opens = f"    with {class_name}(db):\n        pass\n"
-    body = "" if project.registry.windows else opens  # else it comes up by itself when this ends
+    body = "" if project.registry.windows else opens  # with windows, the view comes up by itself after this migration
     _add_migration(file, project, creator, list(first.values()), today=today, body=body)
     return class_name, creator
 
@@ -258,7 +258,7 @@ def module_of(file: str) -> str:
 
 
 class _File:
-    """A migrations file that declarations are appended to; of what stands in it, only an import may get one more name."""
+    """A migrations file that declarations are appended to; its text stays as it is, except that an import may get one more name."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -271,7 +271,7 @@ class _File:
 
     @property
     def db(self) -> str:
-        """How a body declares its parameter: with types in a file of types, and in a new one."""
+        """The parameters of a body: with type annotations in a file that uses `Any`, and in a new file."""
         return "(db: Any) -> bool" if self._is_typed else "(db)"
 
     @property
@@ -279,21 +279,21 @@ class _File:
         return not self._imports or "Any" in self._bound()
 
     def require_import(self, module: str, name: str) -> None:
-        """Import a name unless the file has it, from this module or from edwh_migrate."""
+        """Import a name unless the file imports or defines it already."""
         if name not in self._bound():
             self._wanted.setdefault(module, set()).add(name)
 
     def require_any(self) -> None:
-        """Import `Any` where the file speaks of types."""
+        """Import `Any` when the bodies have type annotations."""
         if self._is_typed:
             self.require_import("typing", "Any")
 
     def require_view(self, view: View) -> None:
-        """Import a view's manager unless it is declared or imported here."""
+        """Import a view's manager unless the file imports or defines it already."""
         self.require_import(module_of(view.module), view.name)
 
     def append(self, text: str) -> None:
-        """Add a declaration at the end."""
+        """Add a declaration at the end of the file."""
         self.added.append(text)
 
     def save(self, names: tuple[str, ...]) -> Written:
@@ -317,7 +317,7 @@ class _File:
         return bound | {node.name for node in self.tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef)}
 
     def _extend(self, lines: list[str], module: str, names: set[str]) -> bool:
-        """Add names to an import of the module that stands on a line of its own; False when there is none."""
+        """Add names to a one-line import of the module; return False when there is none."""
         for node in self._imports:
             if isinstance(node, ast.ImportFrom) and node.module == module and not node.level:
                 plain = f"from {module} import {', '.join(alias.name for alias in node.names)}"
@@ -345,7 +345,7 @@ def _import_line(module: str, names: Iterable[str]) -> str:
 
 
 def _import_lines(wanted: dict[str, set[str]], *, alone: bool, first: bool) -> list[str]:
-    """Return new imports in the order that isort and ruff want, where there are no others."""
+    """Return the lines of new imports, in the order that isort and ruff want."""
     ordered = sorted(wanted, key=lambda module: (module != "typing", module))
     lines = [_import_line(module, wanted[module]) for module in ordered]
     if alone and len(lines) > 1 and ordered[0] == "typing":

@@ -1,4 +1,4 @@
-"""Seal a plan into a file, read it again, and tell what has moved since."""
+"""Seal a plan into a file, read it again, and find what has changed since."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ if TYPE_CHECKING:
     from migrate_graph.workflow.project import Project
 
 FORMAT = 1
-"""Of the seal; another one cannot be read."""
+"""Version of the seal's format; a seal of another format is refused."""
 
 _AGAIN = "migrate plan -o plan.json makes a new one"
 
 _DECIDE = ("schema", "weave", "unmanaged")
-"""Settings that decide what a step does, though its code is the same."""
+"""Settings that change what a step does, although its code is the same."""
 
 _MOST = 50
-"""Things that one message names."""
+"""How many changes a message shows at most."""
 
 
 class SealedPlan(Struct, frozen=True):
-    """A plan that somebody approved, as its file has it.
+    """A sealed plan, as it was read from its file.
 
     Attributes:
-        file: that it was read from.
-        path: of the migrations file that was named; None: the configured one.
-        database: its label when the plan was made.
-        tool: version that made it.
-        snapshot: everything that it depends on.
+        file: the file that it was read from.
+        path: path of the migrations file that was named; None: the configured one.
+        database: label of the database when the plan was made.
+        tool: version of the program that made the plan.
+        snapshot: everything that the plan depends on.
     """
 
     file: Path
@@ -55,7 +55,7 @@ class SealedPlan(Struct, frozen=True):
 
     @property
     def selection(self) -> Selection:
-        """Its migrations, and no others."""
+        """The selection of the plan's migrations, and no others."""
         return Selection(names=frozenset(self.snapshot.names))
 
 
@@ -63,12 +63,15 @@ class SealedPlan(Struct, frozen=True):
 
 
 def seal(found: Assessment, path: Path | None, observer: Observer) -> dict[str, Any] | None:
-    """Return what makes a plan one that can be applied exactly; None where no database was read, or it is refused anyway.
+    """Return the seal of a plan, with which exactly this plan can be applied later.
 
     Args:
-        found: what would run; with footprints where it was rehearsed.
-        path: of the migrations file, as it was named; None: the configured one.
-        observer: told while the database is waited for.
+        found: what would run; with footprints when it was rehearsed.
+        path: path of the migrations file, as it was named; None: the configured one.
+        observer: called while the database is waited for.
+
+    Returns:
+        The seal, still without its digest; None when no database was read, or the database is refused.
     """
     if not found.reading.database or found.reading.lived_before:
         return None
@@ -112,7 +115,7 @@ def _document(snapshot: Snapshot) -> dict[str, Any]:
 
 
 def sealed_document(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a document with the digest of all of it in its seal: whoever changes a letter breaks it."""
+    """Return a document with a digest of the whole document in its seal, so that any later change is noticed."""
     return {**document, "seal": {**document["seal"], "digest": _digest(document)}}
 
 
@@ -129,7 +132,7 @@ def read_sealed(file: Path) -> SealedPlan:
     """Read a sealed plan.
 
     Raises:
-        UsageError: there is no such file, or it is none, was made by another version, or was changed by hand.
+        UsageError: there is no such file, it is not a sealed plan, another version has made it, or it was changed by hand.
     """
     document = _read(file)
     if not isinstance(document, dict) or document.get("kind") != "plan":
@@ -201,11 +204,11 @@ def _step(each: Mapping[str, Any]) -> SealedStep:
 
 
 def judge(plan: SealedPlan, found: Assessment, backend: Backend) -> Verdict:
-    """Return what has moved since a plan was sealed; nothing is written.
+    """Return what has changed since a plan was sealed; nothing is written.
 
     Args:
-        plan: as it was approved.
-        found: what is declared and remembered, with the plan's migrations selected.
+        plan: the sealed plan.
+        found: the assessment of the project as it is now, with the plan's migrations selected.
         backend: the database.
     """
     sealed = plan.snapshot
@@ -217,7 +220,7 @@ def judge(plan: SealedPlan, found: Assessment, backend: Backend) -> Verdict:
 
 
 def judge_now(project: Project, plan: SealedPlan, observer: Observer) -> Verdict:
-    """Return what has moved since a plan was sealed, in the project's database; nothing is written."""
+    """Read the project's database, and return what has changed since a plan was sealed; nothing is written."""
     config = project.config
     settings = database_settings(config, connect_wait=min(config.connect_wait, READING_WAIT))
     with open_backend(settings, observer=observer) as backend:
@@ -231,7 +234,7 @@ def refuse_stale(plan: SealedPlan, found: Verdict) -> None:
     """Raise when a sealed plan is not what would run.
 
     Raises:
-        StalePlan: naming everything that has moved.
+        StalePlan: something has changed since it was sealed; the message names it.
     """
     if not found.moved:
         return
@@ -245,7 +248,7 @@ def refuse_stale(plan: SealedPlan, found: Verdict) -> None:
 
 
 def resumes(plan: SealedPlan, found: Verdict) -> str:
-    """Return that a part of a plan is done, and that the rest follows; empty where none is."""
+    """Return a sentence that some steps of a plan are applied already and the rest runs now; empty when none is applied."""
     if not found.done:
         return ""
     return f"{len(found.done)} of {counted(len(plan.snapshot.steps), 'step')} of {plan.file} are applied already: going on with the rest"

@@ -1,4 +1,4 @@
-"""How many migrations run at once, what keeps them in a row, and how long a plan takes then."""
+"""How many migrations run at once (`--jobs`), which ones must wait for others, and how long a plan takes then."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Jobs(Struct, frozen=True):
     """How many migrations may run at once.
 
     Attributes:
-        number: how many; 1 is one after another.
-        note: why it is 1 although the settings say more; empty where they do not.
+        number: how many; 1: one after another.
+        note: why it is 1 although the settings say more; otherwise empty.
     """
 
     number: int = 1
@@ -37,18 +37,18 @@ def jobs_of(config: Config, *, jobs: int | None = None, atomic: bool | None = No
 
     Args:
         config: the settings.
-        jobs: what was typed; None when nothing was.
-        atomic: whether `--atomic` or `--no-atomic` was typed; None when neither was.
+        jobs: the typed value of `--jobs`; None: it was not typed.
+        atomic: True: `--atomic` was typed, False: `--no-atomic`, None: neither.
 
     Raises:
-        UsageError: more than one was typed, or is set, where that is impossible.
+        UsageError: more than one was typed, or is set, and that is impossible.
     """
     wanted = config.jobs if jobs is None else jobs
     if wanted == 1:
         return Jobs()
     if config.atomic if atomic is None else atomic:
         if jobs is None and atomic:
-            return Jobs()  # what is typed comes before what is set
+            return Jobs()  # the typed --atomic wins over the setting `jobs`
         what = f"`jobs` is set ({config.sources['jobs']})" if jobs is None else "--jobs was given"
         leave_out = "unset `jobs`" if jobs is None else "leave out --jobs"
         raise UsageError(
@@ -63,7 +63,7 @@ def jobs_of(config: Config, *, jobs: int | None = None, atomic: bool | None = No
 
 
 def why_no_team(project: Project) -> str:
-    """Return why no other process can run migrations of a project; empty where it can."""
+    """Return why other processes cannot run migrations of a project; empty when they can."""
     if project.imports is None:
         return "they are declared by a running program, and no file says where"
     from migrate_graph.executor.team import workers_can_be_had
@@ -72,12 +72,12 @@ def why_no_team(project: Project) -> str:
 
 
 def order_for(project: Project, plan: Plan, observer: Observer) -> Order:
-    """Return which steps of a plan may overlap: as they declare, and as the footprint file proves of what it has seen.
+    """Return which steps of a plan must wait for which: by their declarations, and by what the footprint file proves.
 
     Args:
         project: what is declared.
-        plan: its steps.
-        observer: told that the footprint file is damaged, so that it proves nothing.
+        plan: the plan.
+        observer: called with a warning when the footprint file is damaged.
     """
     from migrate_graph.core.lanes import order_of
 
@@ -87,7 +87,7 @@ def order_for(project: Project, plan: Plan, observer: Observer) -> Order:
 
 
 def _seen(project: Project, observer: Observer) -> Commuting | None:
-    """Return what the footprint file tells of the migrations as they are now; None where it tells nothing."""
+    """Return what the footprint file says about the migrations as they are now; None when it says nothing."""
     from migrate_graph.workflow.footprint_file import read_footprints
 
     traces = read_footprints(project)
@@ -104,7 +104,7 @@ def _seen(project: Project, observer: Observer) -> Commuting | None:
 
 
 def forecast_of(found: Assessment, jobs: int, took: Mapping[str, float], observer: Observer) -> Forecast:
-    """Return how a plan will run side by side, when its steps take as long as they took before; see `order_for`."""
+    """Return how a plan will run side by side if its steps take as long as they took earlier; see `order_for`."""
     from migrate_graph.core.lanes import forecast
 
     return forecast(order_for(found.project, found.planned, observer), jobs, took)

@@ -1,4 +1,4 @@
-"""The text of somebody's file, and how it is written: what we add is written alike, and every other byte stays."""
+"""The text of a user's file with its encoding and line ends: added text is written in the same way, and every other byte stays."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from migrate_graph.errors import UsageError
 
 
 class UserText(Struct, frozen=True):
-    """The text of somebody's file, and how it is written.
+    """The text of a user's file, with its encoding and line ends.
 
     Attributes:
-        text: with the line ends that it has.
-        encoding: as Python or TOML knows it.
-        mark: the byte order mark at its beginning, which editors of some systems write.
-        newline: the end of its lines.
+        text: the text, with its line ends as they are.
+        encoding: name of the encoding.
+        mark: the byte order mark at the beginning; empty without one.
+        newline: the line end of the file.
     """
 
     text: str
@@ -31,7 +31,7 @@ class UserText(Struct, frozen=True):
         """Decode a file.
 
         Raises:
-            UsageError: it is not written in this encoding.
+            UsageError: the content is not in this encoding.
         """
         mark = codecs.BOM_UTF8 if content.startswith(codecs.BOM_UTF8) else b""
         try:
@@ -44,10 +44,10 @@ class UserText(Struct, frozen=True):
 
     @classmethod
     def of_python(cls, content: bytes, *, name: str) -> UserText:
-        """Decode a file as Python does: by its mark, then by its `# coding:`.
+        """Decode a file as Python does: by its byte order mark, then by its `# coding:`.
 
         Raises:
-            UsageError: it is not written in this encoding. Python loads it if only comments are not.
+            UsageError: the content is not in this encoding. (Python itself loads such a file when only its comments are wrong.)
         """
         try:
             encoding, _ = tokenize.detect_encoding(io.BytesIO(content).readline)
@@ -56,14 +56,14 @@ class UserText(Struct, frozen=True):
         return cls.of(content, name=name, encoding=encoding.removesuffix("-sig"))
 
     def lines_of(self, text: str) -> str:
-        """Return a text of ours with the line ends of the file."""
+        """Return a text with the line ends of the file."""
         return text.replace("\n", self.newline)
 
     def encoded(self, text: str) -> bytes:
         """Return the whole file with another text.
 
         Raises:
-            UsageError: the encoding has no such character.
+            UsageError: the text has a character that the encoding does not have.
         """
         try:
             return self.mark + text.encode(self.encoding)

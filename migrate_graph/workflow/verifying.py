@@ -1,4 +1,4 @@
-"""Prove the graph on databases made for it: watch every migration, and run them in other orders and on their ancestors alone."""
+"""The laboratory of `verify`: it makes scratch databases, and runs and watches migrations there."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ if TYPE_CHECKING:
 
 
 SQLITE: Final = "sqlite"
-"""What stands for a server where files are to be made."""
+"""The value of `--on` that asks for SQLite files instead of databases on a server."""
 
 
 class Watched(Struct, frozen=True, kw_only=True):
     """What was seen of every migration that is not in the configured backup.
 
     Attributes:
-        plan: what ran, in the order of the project; each step that ran carries its footprint.
-        results: how each step ended, and what was blocked by it.
-        cut: why it ended before its end; empty when it did not.
-        remarks: what was not as it will be.
-        start: what was applied before: by the backup that the database was made from; empty without one.
+        plan: what ran, in the order of the project; each step that ran has its footprint.
+        results: how each step ended, and which migrations were blocked.
+        cut: why the run ended too early; empty when it did not.
+        remarks: what will be different in a real run.
+        start: names of the migrations that the configured backup contains as applied; empty without a backup.
     """
 
     plan: Plan
@@ -63,25 +63,25 @@ class Watched(Struct, frozen=True, kw_only=True):
 
     @property
     def order(self) -> tuple[str, ...]:
-        """The names of what is judged: what ran, in that order."""
+        """The names of the migrations, in the order of the run."""
         return tuple(self.plan.places)
 
     @property
     def failed(self) -> tuple[Result, ...]:
-        """What ran and did not succeed: with the project's own order, on a new database."""
+        """The results of migrations that failed, or were not reached, in the project's own order on a new database."""
         return tuple(each for each in self.results if each.outcome not in {Outcome.APPLIED, Outcome.BLOCKED})
 
 
 class Laboratory(Struct):
-    """Where migrations are tried, on databases that are made for it and dropped.
+    """Runs migrations on scratch databases, which are dropped afterwards.
 
     Attributes:
-        project: what is tried.
-        scratch: where the databases are made.
-        interruption: what is known of signals.
-        observer: told what happens while migrations are watched.
-        outside: stands around bodies: what they do beside their database is refused.
-        history: what a database remembers before the first migration: nothing, or what the configured backup does.
+        project: the project whose migrations run.
+        scratch: makes the databases.
+        interruption: knows whether a signal has arrived.
+        observer: called with events while migrations are watched.
+        outside: notices, and refuses, what bodies do outside of their database.
+        history: what a database remembers before the first migration: nothing, or the history in the configured backup.
         plan: what runs, in the order of the project.
     """
 
@@ -95,7 +95,7 @@ class Laboratory(Struct):
     _start: ScratchDatabase | None = None
 
     def begin(self) -> None:
-        """Make the database that all others begin as, and read what it remembers."""
+        """Make the first database, which the others are copied from, and read its history."""
         made = self.scratch.create()
         there = start_on(self.project, made, self.observer)
         self.history = read_history(there.config).history
@@ -107,17 +107,17 @@ class Laboratory(Struct):
 
     @property
     def order(self) -> tuple[str, ...]:
-        """The names of what runs, in the order of the project."""
+        """The names of the migrations that run, in the order of the project."""
         return tuple(self.plan.places)
 
     @property
     def before(self) -> dict[str, frozenset[str]]:
-        """What each of them requires directly, of those that run."""
+        """The direct requirements of each migration, among those that run."""
         migrations, places = self.project.graph.migrations, self.plan.places
         return {name: frozenset(migrations[name].requires) & places.keys() for name in places}
 
     def ancestors(self, name: str) -> frozenset[str]:
-        """Return what a migration requires, directly or not, of those that run."""
+        """Return the direct and indirect requirements of a migration, among those that run."""
         return self.project.graph.ancestors(name) & self.plan.places.keys()
 
     def watch(self) -> Watched:
@@ -125,7 +125,7 @@ class Laboratory(Struct):
 
         Raises:
             Stopped: a signal arrived.
-            MigrateGraphError: there is no database to be had.
+            MigrateGraphError: no database can be made.
         """
         with self.database() as there:
             walked = self.run(there, self.plan, is_watched=True, keep_going=True, observer=self.observer)
@@ -153,12 +153,12 @@ class Laboratory(Struct):
         """Run a plan on a database.
 
         Args:
-            there: how that is reached.
+            there: how to connect to the database.
             plan: what runs.
             is_watched: footprints are taken.
-            keep_going: what does not require a failed migration runs all the same.
-            observer: told what happens.
-            history: what the database remembers; None: what all of them remember in the beginning.
+            keep_going: migrations that do not require a failed one run all the same.
+            observer: called with every event.
+            history: what the database remembers; None: `self.history`.
             reverts: the steps are undone.
         """
         watching = Watching(
@@ -171,16 +171,16 @@ class Laboratory(Struct):
         return walk(how, there, plan, history or self.history)
 
     def in_order(self, names: Sequence[str], history: History | None = None) -> Plan:
-        """Return a plan for an order that the graph permits, on top of what a database remembers."""
+        """Return a plan that runs these migrations in this order, which the graph must permit, after the history of a database."""
         return plan_in_order(self.project.graph, history or self.history, names)
 
     def contents(self, there: Settings, unstable: Mapping[str, frozenset[str]] = MappingProxyType({})) -> Contents:
-        """Return what a database holds; these columns of tables are left out of the digests of rows."""
+        """Return the schema and the digests of the rows of a database; `unstable` columns, by table, are left out of the digests."""
         return backend_class(there.uri).contents(there, unstable=unstable)
 
     @contextmanager
     def database(self) -> Iterator[Settings]:
-        """Yield a database as it is before the first migration, and drop it in the end."""
+        """Make a database as it is before the first migration, yield how to connect to it, and drop it at the end."""
         made = self.new()
         try:
             yield self.settings_of(made)
@@ -190,14 +190,14 @@ class Laboratory(Struct):
     def new(self) -> ScratchDatabase:
         """Make a database as it is before the first migration."""
         if self._start is not None:
-            with suppress(DatabaseRefused):  # somebody looks at it who will not be sent away
+            with suppress(DatabaseRefused):  # the database cannot be copied while another session uses it
                 return self.scratch.copy(self._start)
         made = self.scratch.create()
         start_on(self.project, made)
         return made
 
     def spelled(self, footprints: Mapping[str, Footprint], there: Settings) -> dict[str, Footprint]:
-        """Return footprints in which a schema that was made for one use is called as the project's own."""
+        """Return footprints in which the name of a scratch schema is replaced by that of the project's own schema."""
         place, own = place_of(there), self.own_schema
         if not place:
             return dict(footprints)
@@ -209,22 +209,22 @@ class Laboratory(Struct):
 
     @property
     def own_schema(self) -> str:
-        """Where the project's own tables are made."""
+        """The schema in which the project's tables are created."""
         return next(iter(schema_names(self.project.config.search_path or "")), "") or "public"
 
     def settings_of(self, made: ScratchDatabase) -> Settings:
-        """Return how a database is reached."""
+        """Return how to connect to a scratch database."""
         return database_settings(on_scratch(self.project, made).config)
 
 
 def place_of(there: Settings) -> str:
-    """Return the schema that was made for one use; empty where a whole database was."""
+    """Return the name of the scratch schema; empty when a whole scratch database was made."""
     place = (there.schema or "").partition(",")[0].strip()
     return place if place.startswith(PREFIX) else ""
 
 
 def respelled(value: Any, old: str, new: str) -> Any:
-    """Return a value of plain ones in which every text has one word for another."""
+    """Return a copy of a nested value in which `old` is replaced by `new` in every text."""
     if isinstance(value, str) and type(value) is str:
         return value.replace(old, new)
     if isinstance(value, Struct):
@@ -240,18 +240,18 @@ def respelled(value: Any, old: str, new: str) -> Any:
 def laboratory(
     project: Project, *, on: str = "", allow_outside: bool = False, observer: Observer = ignore_events
 ) -> Iterator[Laboratory]:
-    """Yield a place where a project's migrations can be tried; nothing of it stays.
+    """Yield a laboratory for the migrations of a project; all of its databases are dropped at the end.
 
     Args:
-        project: what is tried; whether its graph is valid is for the caller to look at before.
-        on: a database on the server of scratch databases, or `sqlite` for files; empty: as rehearsals do, `rehearse_on` or the
-            configured one.
-        allow_outside: what bodies do beside their database is not refused.
-        observer: told what happens while migrations are watched.
+        project: the project; the caller has checked that its graph is valid.
+        on: a database on the server that makes the scratch databases, or `sqlite` for files; empty: `rehearse_on`, or the configured
+            database, as in rehearsals.
+        allow_outside: what bodies do outside of their database is not refused.
+        observer: called with events while migrations are watched.
 
     Raises:
         ConfigError: neither a database nor a server is named.
-        DatabaseRefused: no database may be made; with what else can be done.
+        DatabaseRefused: no database may be made; the hint says what else can be done.
         Stopped: a signal arrived.
     """
     project = _with_database(project, on)
@@ -269,12 +269,12 @@ def laboratory(
 
 
 def _with_database(project: Project, on: str) -> Project:
-    """Return the project with a database to be made for it: on a server, or as a file."""
+    """Return the project with settings that say where scratch databases are made: on a server, or as files."""
     config = copy.copy(project.config)
     if on.lower() == SQLITE:
         config.update(
             migrate_uri="sqlite://scratch.sqlite"
-        )  # nothing is made of that name: each try has a file of its own
+        )  # no file of this name is made: each scratch database has a file of its own
     elif on:
         try:
             config.update(rehearse_on=on)

@@ -18,16 +18,16 @@ def adopt(project: Project, names: tuple[str, ...], output: Path, *, observer: O
     """Write a new file with a manager for each unmanaged view; the database is only read.
 
     Args:
-        project: its views are not written again.
-        names: of these views only; all when empty.
+        project: the project; views that it declares are not written again.
+        names: names of the views that get a manager; empty: all unmanaged views.
         output: the new file.
-        observer: told while the database is waited for.
+        observer: called while the database is waited for.
 
     Returns:
-        What was written, None when nothing was; and how many views without a manager are left out.
+        What was written, None when nothing was; and how many unmanaged views are left out.
 
     Raises:
-        UsageError: the file exists, or a name is no unmanaged view.
+        UsageError: the file exists, or a name is not that of an unmanaged view.
         ConfigError: no database is configured.
     """
     from migrate_graph.database import open_backend
@@ -41,7 +41,7 @@ def adopt(project: Project, names: tuple[str, ...], output: Path, *, observer: O
         raise ConfigError("no database is configured", hint="set MIGRATE_URI to the database whose views are adopted")
     with open_backend(database_settings(project.config), observer=observer) as backend:
         living = Timeline(project.graph).living(backend.read_history().applied)
-        # Of two versions of a view the living one is what others use: it comes last.
+        # Of two versions of a view, new managers must use the living one: it comes last, so that it wins.
         views = sorted(project.graph.views.items(), key=lambda item: item[0] in living)
         managers = {name: ManagerName(module_of(view.module), name, view.manager) for name, view in views}
         adopted = backend.adopt_views(names, managers)
@@ -49,6 +49,6 @@ def adopt(project: Project, names: tuple[str, ...], output: Path, *, observer: O
         observer(Warned(sentence))
     if not adopted.classes:
         return None, len(adopted.left_out)
-    ast.parse(adopted.text)  # a fault of ours must not end in a file that breaks the project
+    ast.parse(adopted.text)  # a fault in this program must not write a file that breaks the project
     write_file(output, adopted.text.encode())
     return Written(output, 1, adopted.classes), len(adopted.left_out)

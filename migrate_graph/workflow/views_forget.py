@@ -1,4 +1,4 @@
-"""Forget views: delete what the database remembers of a manager that nobody wants back."""
+"""Forget views: delete the stored definitions of a manager whose views are not wanted any more."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from migrate_graph.workflow.project import Project
 
 
 def forget(project: Project, managers: Sequence[str], *, reason: str, observer: Observer) -> dict[str, tuple[str, ...]]:
-    """Delete the rows of some managers from the view ledger, under the lock; the journal keeps who and why.
+    """Delete the rows of some managers from the view ledger, under the lock; the journal stores who did it and why.
 
-    No view is created or dropped by it.
+    No view is created or dropped.
 
     Args:
-        project: with the database.
-        managers: names of their classes, declared or not.
-        reason: for the journal.
-        observer: told while somebody is waited for.
+        project: the project, with its database.
+        managers: names of the manager classes, declared or not.
+        reason: the reason, for the journal.
+        observer: called while the database or the lock is waited for.
 
     Returns:
-        What was stored of each: the definitions of its views.
+        By the name of the manager, the stored definitions of its views.
 
     Raises:
-        UsageError: the view ledger knows nothing of one of them, or it is declared and not down; nothing is forgotten then.
+        UsageError: the view ledger has no row of one of them, or one is declared and its views are not down; nothing is deleted then.
     """
     with locked(project.config, observer) as (backend, _, _):
         if not backend.has_ledger():
@@ -50,7 +50,7 @@ def forget(project: Project, managers: Sequence[str], *, reason: str, observer: 
 
 
 def _refuse_declared(names: Sequence[str]) -> None:
-    """Raise for managers that have their views: what they were made like would be lost, and nothing else come of it."""
+    """Raise for declared managers whose views exist: to forget them would only lose their stored definitions."""
     if names:
         are = "it is" if len(names) == 1 else "they are"
         raise UsageError(

@@ -1,4 +1,4 @@
-"""The ways back of a revert: derive those that nobody has written, and tell what they leave behind or take besides."""
+"""The `down` functions of a revert: derive those that are not written, and find what they leave behind or drop in addition."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ if TYPE_CHECKING:
     from migrate_graph.workflow.project import Project
 
 _SAID = frozenset({"comment", "grants", "label", "column order", "text"})
-"""Facts that go with others, or that a rehearsal does not tell."""
+"""Kinds of facts that disappear together with others, or that a rehearsal does not see."""
 
 
 def tried_on_new_database(found: Assessment, observer: Observer, *, derived_only: bool) -> Mapping[str, Trip]:
-    """Return what comes of the steps of a revert when they are applied, undone and applied again on a new database.
+    """Apply, undo and apply again the migrations of a revert on a new database; return the results by name.
 
     Args:
-        found: what `plan_revert` gave.
-        observer: told what is waited for.
-        derived_only: only those whose way back is to be derived.
+        found: the result of `plan_revert`.
+        observer: called while something is waited for.
+        derived_only: only migrations with `down="auto"`.
 
     Raises:
-        DatabaseError: there is no place to try it.
-        UsageError: no way back can be derived.
+        DatabaseError: no database can be made.
+        UsageError: for a migration with `down="auto"`, no statements can be derived.
     """
     steps = [step.migration for step in found.planned.steps]
     names = {each.name for each in steps if isinstance(each.down, str) or not derived_only}
@@ -52,7 +52,7 @@ def tried_on_new_database(found: Assessment, observer: Observer, *, derived_only
 
 
 def _refusal(trip: Trip) -> str:
-    """Return why nothing was derived; empty where it was."""
+    """Return why no `down` was derived; empty when one was."""
     name = trip.migration.name
     if trip.objections:
         return f"no way back can be derived for '{name}': {'; '.join(map(str, trip.objections))}"
@@ -65,7 +65,7 @@ def _refusal(trip: Trip) -> str:
 
 
 def with_ways_back(plan: Plan, trips: Mapping[str, Trip]) -> Plan:
-    """Return the plan of a revert in which each step knows the statements that were derived for it."""
+    """Return the plan of a revert with the derived `down` in each step for which one was derived."""
     steps = []
     for step in plan.steps:
         trip = trips.get(step.migration.name)
@@ -75,12 +75,12 @@ def with_ways_back(plan: Plan, trips: Mapping[str, Trip]) -> Plan:
 
 
 class Told(Struct, frozen=True):
-    """What undoes a migration, as it is told.
+    """What undoes a migration, for texts and documents.
 
     Attributes:
-        statements: that were derived; None where a function does it.
-        function: its name; empty where statements do it.
-        source: where that stands.
+        statements: the derived statements; None when a function undoes it.
+        function: name of the function; empty when statements undo it.
+        source: place of the function.
     """
 
     statements: tuple[str, ...] | None
@@ -89,7 +89,7 @@ class Told(Struct, frozen=True):
 
 
 def told_of(project: Project, migration: Migration) -> Told:
-    """Return what undoes a migration of the plan of a revert."""
+    """Return what undoes a migration in the plan of a revert, for texts and documents."""
     down = migration.down
     if isinstance(down, DerivedDown):
         return Told(down.statements)
@@ -99,7 +99,7 @@ def told_of(project: Project, migration: Migration) -> Told:
 
 
 def putting_back(plan: Plan, observer: Observer) -> Observer:
-    """Return an observer of a revert that lets pyDAL remember the tables of what was certainly not undone."""
+    """Return an observer of a revert that restores pyDAL's table files when a migration was certainly not undone."""
     downs = {step.migration.name: step.migration.down for step in plan.steps}
 
     def observe(event: Event) -> None:
@@ -113,11 +113,11 @@ def putting_back(plan: Plan, observer: Observer) -> Observer:
 
 
 def deviations(trips: Mapping[str, Trip], footprints: Mapping[str, Footprint]) -> tuple[str, ...]:
-    """Return where ways back do not lead to what was there before, in words.
+    """Return, in words, the differences between the database before a migration and after its `down`.
 
     Args:
-        trips: what came of them on a new database.
-        footprints: what they did in a copy of the database itself.
+        trips: by name, the results of trying the migrations on a new database.
+        footprints: by name, what each `down` did in a copy of the database itself.
     """
     return tuple(text for name, trip in trips.items() for text in _deviations(name, trip, footprints.get(name)))
 
@@ -145,7 +145,7 @@ def _deviations(name: str, trip: Trip, seen: Footprint | None) -> Iterator[str]:
 
 
 def _counting(facts: Iterable[Fact], views: Iterable[str], changes: Iterable[Drifted]) -> Iterator[Fact]:
-    """Yield the facts that are no part of a view, and that both sides tell of."""
+    """Yield the facts that are not part of a view, and of a kind that both a trip and a footprint show."""
     relation = {fact: change.relation for change in changes for fact in (change.fact, *change.parts)}
     skipped = set(views)
     for fact in facts:

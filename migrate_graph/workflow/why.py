@@ -17,21 +17,21 @@ from migrate_graph.workflow.show import dependents_in
 
 
 class Why(Struct, frozen=True):
-    """Why something stands where it stands.
+    """Why a migration or view has its place in the order.
 
     Attributes:
-        name: what is asked about.
+        name: name of the migration or view.
         position: its place in the order, counted from 1; None for a view.
-        waits_for: requirements not implied by others.
-        waited_for_by: what needs it directly.
-        ancestors: how many must run before it in all.
-        descendants: how many must run after it in all.
-        touches: views it opens (a migration), or migrations that open it (a view).
-        comes_up_with: where views come up by themselves: of a view: the migrations in which it does, from an empty database on; of a
-            migration: those views.
-        earlier: what it is compared with: it stands before the other.
-        later: see `earlier`.
-        path: edges from the earlier to the later, when the graph orders them.
+        waits_for: its requirements that are not implied by others.
+        waited_for_by: names of what requires or uses it directly.
+        ancestors: how many must run before it, directly or indirectly.
+        descendants: how many must run after it, directly or indirectly.
+        touches: views that a migration opens, or migrations that open a view.
+        comes_up_with: when views come up by themselves: the migrations with which a view comes up in a run that starts with an empty
+            database, or the views that come up with a migration.
+        earlier: of the two that are compared, the one that comes first.
+        later: of the two that are compared, the other one.
+        path: edges from the earlier to the later one, when the graph orders them.
         tie_break: sentences that tell which rule decided, when the graph does not.
     """
 
@@ -50,12 +50,12 @@ class Why(Struct, frozen=True):
 
 
 def why(project: Project, name: str, *, before: str | None = None) -> Why:
-    """Return why a migration or view stands where it stands, or why it stands before (or after) another.
+    """Return why a migration or view has its place, or why it stands before (or after) another.
 
-    Without `before` a migration is compared with the one that runs just ahead of it.
+    Without `before`, a migration is compared with the one that runs directly before it.
 
     Raises:
-        UsageError: nothing is called so, or the two cannot be compared.
+        UsageError: nothing has this name, or the two names are the same.
     """
     require_name(project, name)
     if before is not None:
@@ -87,7 +87,7 @@ def why(project: Project, name: str, *, before: str | None = None) -> Why:
 
 
 def _brought_up(project: Project) -> Mapping[str, tuple[str, ...]]:
-    """Return the views that come up in each migration; nothing where that is what its body opens."""
+    """Return the views that come up by themselves with each migration, by its name; empty when views do not follow their windows."""
     graph = project.graph
     return Timeline(graph, graph.order(project.ordering)).brought_up if graph.registry.windows else {}
 
@@ -142,7 +142,7 @@ def _compare(
 
 
 def _path(graph: MigrationGraph, earlier: str, later: str) -> tuple[tuple[Node, EdgeKind, Node], ...]:
-    """Return the shortest path of edges; `touches` joins but does not order, so it is not walked."""
+    """Return the shortest path of edges; edges of the kind `touches` do not order anything and are left out."""
     whole: nx.DiGraph[Node] = nx.DiGraph()
     for edge in graph.edges():
         if edge.kind is not EdgeKind.TOUCHES:
@@ -156,13 +156,13 @@ def _path(graph: MigrationGraph, earlier: str, later: str) -> tuple[tuple[Node, 
 
 
 def _tie_break(project: Project, earlier: str, later: str) -> Iterator[str]:
-    """Yield sentences that tell why the order has one before the other although no edge says so."""
+    """Yield sentences that tell why one comes before the other although no edge orders them."""
     graph = project.graph
     if later in graph.unsortable:
         yield f"'{later}' stands on or behind a ring of requirements and has no place in the order: migrate check"
         return
     place = {name: at for at, name in enumerate(graph.order(project.ordering))}
-    # The later one may not have been able to run yet: follow what it waited for back to what could.
+    # Perhaps the later one could not run yet: go back to the requirement that it waited for and that could run.
     while True:
         waited = [name for name in graph.migrations[later].requires if place.get(name, -1) > place[earlier]]
         if not waited:
