@@ -43,7 +43,7 @@ def tool_table(text: str, file: str, name: str, *, package: str = "") -> dict[st
 
 
 def _misnamed(parsed: Mapping[str, object], tool: Mapping[str, object], name: str, package: str) -> str:
-    """Return the table that was meant to be that of a tool, and that nobody reads; empty where there is none.
+    """Return the name of a table that was probably meant for a tool, but that no program reads; empty where there is none.
 
     Args:
         parsed: a pyproject.toml.

@@ -29,7 +29,7 @@ _TRUE = frozenset({"1", "true", "t", "yes", "y", "on"})
 _FALSE = frozenset({"0", "false", "f", "no", "n", "off"})
 _NUMBER = re.compile(r"[0-9]+(\.[0-9]*)?", re.ASCII)
 _MOST = {float: 10**9, int: 10**18}
-"""More seconds, and more bytes or rows, than anybody means; Python cannot wait for ten times as long."""
+"""The most seconds, and the most bytes or rows, that a setting takes; Python cannot wait for ten times as many seconds."""
 _DIGITS = 20
 
 

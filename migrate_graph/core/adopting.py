@@ -54,7 +54,7 @@ class Adoption(Struct, frozen=True):
 
     Attributes:
         statements: in the order in which they can run.
-        left: what nobody can write, with why.
+        left: what cannot be written, each with the reason.
     """
 
     statements: tuple[str, ...] = ()
@@ -73,8 +73,8 @@ def adoption_of(
 
     Args:
         changes: what somebody did; within one kind, what others need comes first.
-        made: gives the statements for what is there now.
-        dropped: gives the statement for what is gone; empty where that cannot be written.
+        made: returns the statements for what is there now.
+        dropped: returns the statement for what is gone; empty where that cannot be written.
         included: kinds of parts that the statement of a new table or view makes.
         managed: relations that view managers make: a change of one belongs into its manager.
     """
@@ -114,7 +114,7 @@ _BY_HAND = "nothing here writes a statement for it: write it by hand"
 
 
 def _note(fact: Fact, making: Making, makes: list[tuple[int, str]], left: list[tuple[Fact, str]]) -> int:
-    """Note what makes a thing, and what of it nobody can write; return its place in the order."""
+    """Note the statements that make a thing, and what of it cannot be written; return its place in the order."""
     rank = ORDER.index(making.place) if making.place else rank_of(fact)
     if not making.now:
         left.append((fact, _BY_HAND))

@@ -1,4 +1,4 @@
-"""What a database was made of after the last run and is made of now: what somebody changed by hand between the two."""
+"""What a database is made of, and drift: what somebody changed by hand since the last run."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _IN_THE_TEXT = frozenset({"column", "constraint"})
 
 
 class Described(Struct, frozen=True):
-    """What the database says of a fact.
+    """What the database says about a fact.
 
     Attributes:
         definition: in the database's own words.
@@ -40,11 +40,11 @@ _NOTHING = Described("")
 
 
 class Inventory(Struct, frozen=True, eq=False, dict=True):
-    """Everything that a database is made of, as it was read once.
+    """Everything that a database is made of, as it was read at one moment.
 
     Attributes:
-        facts: with what the database says of each.
-        server: what read them out: `postgres 15`, `sqlite`.
+        facts: all facts, each with what the database says about it.
+        server: kind and version of the server that was read: `postgres 15`, `sqlite`.
         version: of this tool.
     """
 

@@ -1,4 +1,4 @@
-"""What a plan was made of when somebody approved it, and everything of that which has moved since."""
+"""Everything that a plan depended on when somebody approved it, and what of that has changed since."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ class State(StrEnum):
 
 
 class Wording(Struct, frozen=True):
-    """How a state is told, in a terminal and in pictures.
+    """How a state is shown, in a terminal and in pictures.
 
     Attributes:
         glyph: stands before the name; each state has its own.

@@ -179,7 +179,7 @@ class Timeline:
 
     @cached_property
     def sound_views(self) -> dict[str, View]:
-        """The views whose `since` and `until` are declared and have a place in the order: of others nobody knows when they live."""
+        """The views whose `since` and `until` are declared and have a place in the order; when other views live is not known."""
         graph = self.graph
 
         def known(bound: str | None) -> bool:

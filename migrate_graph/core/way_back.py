@@ -1,4 +1,4 @@
-"""A way back that nobody has written: drop what a migration has added, or tell why that does not undo it."""
+"""Derives the way back of a migration that has none written: drop what it has added, or tell why that does not undo it."""
 
 from __future__ import annotations
 

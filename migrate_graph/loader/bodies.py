@@ -22,7 +22,7 @@ _PYTHONS = sys.stdlib_module_names - {"__main__"}
 
 
 def facts_with(name: str, function: Callable[..., Any], sources: Sources) -> dict[str, object]:
-    """Return one of these facts, and all that one look at the body's text tells with it.
+    """Return one fact about a body, and the others that are found with it when its text is read, by name.
 
     Args:
         name: as in `BodyFacts`.
@@ -32,7 +32,7 @@ def facts_with(name: str, function: Callable[..., Any], sources: Sources) -> dic
     chain = chain_of(function)
     if name == "opened_views":
         found: dict[str, object] = {name: _opened_views(chain, sources)}
-        # What else is asked of a body is read with it: after a whole project, its part of the text would have to be parsed again.
+        # Other facts are read along: later, after a whole project, this part of the text would have to be parsed again.
         was_parsed = any(sources.mentions[each] for each in chain)
         return found | facts_with("returns_value", function, sources) if was_parsed else found
     nodes = [(each, node) for each in chain if (node := sources.node_of(each)) is not None]
@@ -48,7 +48,7 @@ def facts_with(name: str, function: Callable[..., Any], sources: Sources) -> dic
 
 
 def _placed(found: int | tuple[int, str] | None, path: str) -> object:
-    """Return the place of what was found; with the words about it, if there are any."""
+    """Return a found line as a place; with its words, if there are any."""
     if found is None:
         return None
     return (SourceLocation(path, found[0]), found[1]) if isinstance(found, tuple) else SourceLocation(path, found)
@@ -66,7 +66,7 @@ def definition_of(function: Callable[..., Any], sources: Sources) -> SourceLocat
 
 
 def _returns_value(chain: list[FunctionNode]) -> bool:
-    """Return whether a body can give a value: its own, or the one that a wrapper around it gives on its own account."""
+    """Return whether a body can return a value: its own, or one of a wrapper around it that is not the result of a call."""
     *wrappers, body = chain
     if isinstance(body, ast.Lambda) or list(_returned(body)):
         return True
@@ -212,7 +212,7 @@ _OPEN_NOTHING = SILENT_FIELDS | {"decorator_list"}
 
 
 def _parts(node: ast.AST) -> list[ast.AST]:
-    """Return the parts of a node that may open a view: types and `isinstance` only talk about it."""
+    """Return the child nodes that may open a view: annotations and the arguments of `isinstance` open none."""
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in {"isinstance", "issubclass"}:
         return []
     return parts_of(node, without=_OPEN_NOTHING)

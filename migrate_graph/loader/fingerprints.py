@@ -25,23 +25,23 @@ from migrate_graph.loader.meanings import Reader, is_manager, loaded_modules
 from migrate_graph.loader.sources import FunctionNode, Sources, chain_of, is_constant, parts_of
 from migrate_graph.user_files import is_user_file
 
-# What does not change what a body does: formatting, types, spelling of strings, and whatever another version of
-# Python adds to its trees as an empty field.
+# Fields that do not change what a body does: types, the spelling of strings, and fields that are empty but exist
+# only in some versions of Python.
 SILENT_FIELDS = frozenset({"annotation", "returns", "type_comment", "type_params", "ctx", "kind"})
 
 
 def fingerprint_of(function: FunctionType, sources: Sources, *, with_files: bool = True) -> str:
     """Return the fingerprint of a body; empty when its text cannot be read.
 
-    It is `own` or `own+used`, each of 16 hex digits. `own` is what the function says itself, without its name, its
-    docstring and `@migration(…)`. `used` is what its names stand for in the files of the project: constants, functions,
-    classes, and the files that it reads by a path that the text shows. View managers are named, not followed: they have
-    a fingerprint of their own.
+    It is `own` or `own+used`, each of 16 hex digits. `own` is a hash of the function's text, without its name, its
+    docstring and `@migration(…)`. `used` is a hash of what its names stand for in the files of the project: constants,
+    functions, classes, and the files that it reads by a path that the text shows. Of view managers only the name counts:
+    they have a fingerprint of their own.
 
     Args:
         function: the body.
         sources: of this loading.
-        with_files: the files that it reads count.
+        with_files: whether the contents of the files that it reads count.
     """
     if sources.node_of(function) is None:
         return ""
@@ -52,7 +52,7 @@ def fingerprint_of(function: FunctionType, sources: Sources, *, with_files: bool
 def fingerprint_of_manager(manager: type[ViewMigrationManager], sources: Sources | None = None) -> str:
     """Return the fingerprint of a view manager's `up` and `down`, with all that they use of the project.
 
-    What only places the view (`uses`, `since`, `until`, `replaces`), `ignore` and the docstring are not part of it.
+    What only decides when the view lives (`uses`, `since`, `until`, `replaces`), `ignore` and the docstring are not part of it.
 
     Args:
         manager: a concrete class.
@@ -66,7 +66,7 @@ def fingerprint_of_manager(manager: type[ViewMigrationManager], sources: Sources
 
 
 _PLACING = frozenset({"uses", "since", "until", "replaces", "ignore"})
-# What is made of the others: by `abc`, by `SqlView`.
+# Attributes that `abc` and `SqlView` derive from the others.
 _DERIVED = frozenset({"_abc_impl", "_statements"})
 _MEANT_TO_ACT = frozenset({"__init__", "__enter__", "__exit__", "__call__"})
 
@@ -104,16 +104,16 @@ _Thing: TypeAlias = "FunctionType | type | _Binding"
 
 
 def _reached_from(roots: list[Any], sources: Sources, words: Iterable[str] | None) -> Iterator[str]:
-    """Yield a word for each thing that these use, directly or not, then for each file that is read on the way.
+    """Yield a word for each thing that some things use, directly or through others, then for each file that these read.
 
     Args:
-        roots: these.
+        roots: the things to start from.
         sources: of this loading.
-        words: which may be a part of a file's name; None: no file counts.
+        words: words that may be a part of a file's name; None where files do not count.
     """
     units = [_unit_of(root, sources) for root in roots]
     seen: set[_Thing] = set(roots)
-    for unit in units:  # it grows; not by recursion, for a chain of helpers may be a thousand long
+    for unit in units:  # the list grows meanwhile; recursion would fail at a chain of a thousand helpers
         for thing in unit.uses:
             if thing not in seen:
                 seen.add(thing)
@@ -127,7 +127,7 @@ def _reached_from(roots: list[Any], sources: Sources, words: Iterable[str] | Non
 
 
 def _unit_of(thing: _Thing, sources: Sources) -> _Unit:
-    """Return what one thing says and names; each is looked through once in a loading."""
+    """Return the text and the names of one thing; each thing is read once in a loading."""
     if thing not in sources.units:
         unit = _Unit(sources)
         if isinstance(thing, FunctionType):
@@ -145,9 +145,9 @@ class _Unit:
     """One function, class or name of a module.
 
     Attributes:
-        words: what it says itself.
-        data: plain data that it takes from a closure.
-        uses: what it names of the project.
+        words: its own text, as words.
+        data: plain data that it takes from a closure, as words.
+        uses: the things of the project that it names.
         reads: the files that it reads.
     """
 
@@ -160,7 +160,7 @@ class _Unit:
 
     @cached_property
     def digest(self) -> str:
-        """What it says, shortened."""
+        """A hash of its words."""
         return _hashed(self.words)
 
     def read_function(self, function: FunctionType) -> None:
@@ -277,7 +277,7 @@ def _statements(node: FunctionNode) -> list[ast.AST]:
 
 
 def _kept_decorators(function: FunctionType, node: FunctionNode) -> list[ast.expr]:
-    """Return a function's decorators without `@migration`, which says when it runs and not what it does."""
+    """Return a function's decorators without `@migration`, which decides when it runs, but not what it does."""
     if isinstance(node, ast.Lambda):
         return []
     reader = Reader(function)
@@ -344,7 +344,7 @@ def _texts(value: object, depth: int = 3) -> Iterator[str]:
 
 
 def _data_word(value: object, directory: Path) -> str:
-    """Return plain data as a word that is the same in every checkout; of anything else only its kind."""
+    """Return plain data as a word that is the same in every checkout; for anything else, the name of its type."""
     if isinstance(value, enum.Enum):
         return f"{type(value).__name__}.{value.name}"
     if isinstance(value, (*_PLAIN, os.PathLike)):

@@ -27,7 +27,7 @@ _MEANT_BY_QUERY = {
     "indices": "did you mean `indexes`?",
 }
 _OTHER_WORDS = frozenset({"user", "users", "util", "utils"})
-"""Near to a setting, and words for something else."""
+"""Names that are like a setting, but mean something else."""
 
 
 @rule("MG215", Severity.WARNING)
@@ -77,7 +77,7 @@ def misspelt_setting(context: Context) -> Iterator[Hit]:
 
 
 def _user_kinds(view: View) -> list[type]:
-    """Return the class of a view and those that it derives from, without ours."""
+    """Return the class of a view and its base classes, without those of this package."""
     return [kind for kind in view.manager.__mro__ if kind is not object and not _is_ours(kind)]
 
 
@@ -111,7 +111,7 @@ def _hint_for(name: str, settings: tuple[str, ...]) -> str:
 
 
 def _mentioned(view: View) -> frozenset[str]:
-    """Return the names and texts in what the methods of a class lead to: what is among them somebody uses."""
+    """Return the names and strings in the methods of a view's classes and in the code that these lead to: attributes among them are used."""
     values = [value for kind in _user_kinds(view) for value in vars(kind).values()]
     found: set[str] = set()
     for each in reached(*(function for value in values for function in _functions_of(value))):

@@ -391,7 +391,7 @@ def quoted(name: str) -> str:
 
 
 def listed(names: Iterable[str], *, limit: int = 5) -> str:
-    """Join quoted names; beyond the limit only their number is told."""
+    """Return names in quotes, joined; of those beyond the limit, only their number."""
     shown = [quoted(name) for name in names]
     if len(shown) > limit:
         return some(shown, limit)

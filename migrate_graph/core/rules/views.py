@@ -157,7 +157,7 @@ def view_never_built(context: Context) -> Iterator[Hit]:
 
 @rule("MG213", Severity.WARNING)
 def rebuild_without_effect(context: Context) -> Iterator[Hit]:
-    """A view that comes up otherwise than `rebuild` says.
+    """A view that does not come up as `rebuild` says.
 
     ## What it finds
 
@@ -255,7 +255,7 @@ def unusable_manager(context: Context) -> Iterator[Hit]:
 
 
 def _why_useless(manager: type, name: str) -> str:
-    """Return why a method of a manager cannot do its work; empty when it can, or nobody can tell."""
+    """Return why a method of a manager cannot do its work; empty when it can, or that is not known."""
     method = inspect.getattr_static(manager, name, None)
     if method is None:
         return ""

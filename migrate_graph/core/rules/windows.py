@@ -1,4 +1,4 @@
-"""MG2xx: the windows in which views live: names that do not exist, windows that are empty, that overlap, or that outlive what is read."""
+"""MG2xx: the windows in which views live: unknown names, and windows that are empty, overlap, or stay open when a view that is read ends."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def unknown_since(context: Context) -> Iterator[Hit]:
 
 
 def _unknown_bounds(context: Context, word: str, therefore: str) -> Iterator[Hit]:
-    """Find windows that a name opens or closes which no file declares."""
+    """Yield the views whose `since` or `until` names something that no file declares."""
     for view in context.graph.views.values():
         bound = getattr(view, word)
         if bound is not None and bound not in context.graph.migrations:
@@ -125,7 +125,7 @@ def empty_window(context: Context) -> Iterator[Hit]:
         if view.since is None or view.until is None or places[view.until] > places[view.since]:
             continue
         if view.since != view.until and not context.misplaced.isdisjoint({view.since, view.until}):
-            continue  # what a wrong `requires` puts out of order is told there
+            continue  # the rule about the wrong `requires` reports this
         how = "is also" if view.since == view.until else f"runs before {quoted(view.since)},"
         message = f"view {quoted(view.name)} lives until {quoted(view.until)}, which {how} its `since`"
         yield Hit(view, message, f"name a migration for `until` that requires {quoted(view.since)}")
@@ -477,11 +477,11 @@ def view_without_time(context: Context) -> Iterator[Hit]:
         elif timeline.relatives(name):
             why = "never comes up: another version lives in its place as long as its window is open"
         else:
-            continue  # not every migration can run, which is told already, or there is none yet
+            continue  # not every migration can run, which another rule reports, or there is no migration yet
         yield Hit(view, f"view {quoted(name)} {why}", hint)
 
 
 def _is_empty(view: View, timeline: Timeline) -> bool:
-    """Return whether a window closes before it opens, which another rule tells."""
+    """Return whether a window closes before it opens, which MG205 reports."""
     places = timeline.places
     return view.since is not None and view.until is not None and places[view.until] <= places[view.since]

@@ -66,7 +66,7 @@ def choose(question: Question, given: PictureInput, options: PictureOptions) -> 
 
 
 def asked_for(given: PictureInput, options: PictureOptions) -> Shown | None:
-    """Return the nodes that were asked for by name: selected, near the focus, or both; None when nobody asked.
+    """Return the nodes that were asked for by name: selected, near the focus, or both; None when none were asked for.
 
     Raises:
         UsageError: `options.focus` names nothing that exists, or nothing selected is near it.
