@@ -24,7 +24,7 @@ __version__ = "0.2.0"
 
 # The names that migrations files import, and their modules. A module is imported when its name is first used; the modules of `authoring`
 # import neither networkx nor pyDAL nor typer. All other public names are those of edwh-migrate.
-_OURS = {
+_OWN_NAMES = {
     "migration": "authoring",
     "migrations": "authoring",
     "SqlView": "authoring",
@@ -39,10 +39,10 @@ _OURS = {
 
 
 def __getattr__(name: str) -> Any:
-    if home := _OURS.get(name):
+    if home := _OWN_NAMES.get(name):
         return getattr(import_module(f"{__name__}.{home}"), name)
     if name == "__all__":
-        return sorted({*_OURS, *_of_edwh_migrate(), "__version__"})
+        return sorted({*_OWN_NAMES, *_of_edwh_migrate(), "__version__"})
     if not name.startswith("_") and (home := _of_edwh_migrate().get(name)):
         return getattr(import_module(f"{__name__}.{home}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name, obj=import_module(__name__))
@@ -54,4 +54,4 @@ def _of_edwh_migrate() -> dict[str, str]:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_OURS, *_of_edwh_migrate()})
+    return sorted({*globals(), *_OWN_NAMES, *_of_edwh_migrate()})

@@ -16,7 +16,7 @@ from migrate_graph.ownership import is_foreign, is_open_to_all
 _BINARY = getattr(os, "O_BINARY", 0)  # without it Windows changes line ends
 _MOST_LINKS = 40
 _SCRATCH = re.compile(r"\.migrate-(?P<host>.*)-(?P<pid>\d+)-[0-9a-f]{16}\.tmp", re.DOTALL)
-_FORGOTTEN = 3600.0
+_STALE_AFTER = 3600.0
 """Age in seconds after which a scratch file is removed, even if its process may still run (on another machine, for example)."""
 
 
@@ -156,13 +156,13 @@ def _sweep(directory: Path) -> None:
     with contextlib.suppress(OSError):
         for entry in os.scandir(directory):
             match = _SCRATCH.fullmatch(entry.name)
-            if match and not is_foreign(entry.stat(follow_symlinks=False)) and _is_forgotten(match, entry):
+            if match and not is_foreign(entry.stat(follow_symlinks=False)) and _is_stale(match, entry):
                 with contextlib.suppress(OSError):
                     Path(entry.path).unlink()
 
 
-def _is_forgotten(match: re.Match[str], entry: os.DirEntry[str]) -> bool:
-    if time.time() - entry.stat(follow_symlinks=False).st_mtime > _FORGOTTEN:
+def _is_stale(match: re.Match[str], entry: os.DirEntry[str]) -> bool:
+    if time.time() - entry.stat(follow_symlinks=False).st_mtime > _STALE_AFTER:
         return True
     return f".migrate-{match['host']}-" == _scratch_name().partition(f"{os.getpid()}-")[0] and not _is_alive(
         int(match["pid"])

@@ -70,10 +70,10 @@ class MigrateGraphError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Return how to unpickle it in another process: with all attributes, since `args` holds only some of the arguments."""
-        return _as_it_was, (type(self), self.args), self.__dict__
+        return _unpickled, (type(self), self.args), self.__dict__
 
 
-def _as_it_was(kind: type[MigrateGraphError], arguments: tuple[Any, ...]) -> MigrateGraphError:
+def _unpickled(kind: type[MigrateGraphError], arguments: tuple[Any, ...]) -> MigrateGraphError:
     error = kind.__new__(kind, *arguments)
     error.args = arguments  # `__new__` does not set them in a class that also inherits from OSError
     return error

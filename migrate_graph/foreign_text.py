@@ -45,12 +45,12 @@ def text_of(error: BaseException) -> str:
     """Return the message of an exception, cut to a length that can be shown."""
     if type(type(error).__str__) is WrapperDescriptorType and all(type(one) in _PLAIN for one in error.args):
         return str(error)[:_LONGEST]
-    return bounded(lambda: _exactly(str(error)), f"<a {kind_of(error)} that does not say what it is about>")
+    return bounded(lambda: _plain_str(str(error)), f"<a {kind_of(error)} that does not say what it is about>")
 
 
 def shown(value: object) -> str:
     """Return the `repr` of a value, in at most sixty characters."""
-    text = bounded(lambda: _exactly(repr(value)), f"<a {type(value).__name__} that cannot be shown>")
+    text = bounded(lambda: _plain_str(repr(value)), f"<a {type(value).__name__} that cannot be shown>")
     return text if len(text) <= 60 else f"{text[:57]}…"
 
 
@@ -64,6 +64,6 @@ def storable(text: str, encoding: str = "utf-8") -> str:
     return text.replace("\x00", "\\x00").encode(encoding, "backslashreplace").decode(encoding)
 
 
-def _exactly(text: str) -> str:
+def _plain_str(text: str) -> str:
     """Return a real `str` of limited length: a subclass of `str` in user code may override any method."""
     return str.__getitem__(text, slice(_LONGEST)) + ""

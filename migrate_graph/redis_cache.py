@@ -93,7 +93,10 @@ def flush(
     try:
         waiting = _Waiting(f"the cache {label}", observer, interruption or Interruption(), limit)
         done = aside(
-            lambda: _stubbornly(url, timeout=timeout, tries=tries), name="cache", every=_GLANCE, meanwhile=waiting.look
+            lambda: _flush_with_retries(url, timeout=timeout, tries=tries),
+            name="cache",
+            every=_GLANCE,
+            meanwhile=waiting.look,
         )
     except (redis.RedisError, OSError, ValueError) as error:
         told = redact(" ".join(str(error).split()), *secrets) or type(error).__name__
@@ -134,7 +137,7 @@ class _Waiting:
             self._next_word = waited + _EVERY
 
 
-def _stubbornly(url: str, *, timeout: float, tries: int) -> str:
+def _flush_with_retries(url: str, *, timeout: float, tries: int) -> str:
     """Connect and empty the database, with retries; those of redis-py are switched off, as they differ between its versions."""
     import redis
     from redis.backoff import NoBackoff

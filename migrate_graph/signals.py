@@ -149,7 +149,7 @@ class Interruption:
         if _WAKES is not None and getsignal(_WAKES) is signal.SIG_DFL:
             self._handlers[_WAKES] = signal.SIG_DFL
         previous = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
-        forget = forks.on_fork(self._put_aside)
+        forget = forks.on_fork(self._detach_child)
         try:
             for number in self._handlers:
                 signal.signal(number, _wake if number is _WAKES else self._on_signal)
@@ -180,7 +180,7 @@ class Interruption:
             signal.set_wakeup_fd(before)
         else:
             start_thread(self._overhear, reader, name="Ctrl-C")
-        forget = forks.on_fork(_hear_nothing)
+        forget = forks.on_fork(_clear_wakeup_fd)
         try:
             yield
         finally:
@@ -226,7 +226,7 @@ class Interruption:
             signal.signal(number, handler)
         self._handlers = {}
 
-    def _put_aside(self) -> None:
+    def _detach_child(self) -> None:
         """Restore the earlier signal handlers in a forked child, and close its wakeup pipe: signals to the child must not stop the run."""
         signal.set_wakeup_fd(-1)
         self._give_handlers_back()
@@ -305,7 +305,7 @@ class Interruption:
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         if self.signal and monotonic() - self._heard > _SAME and self._leads:
-            _leave(number)
+            _end_process(number)
         if self.signal:
             return
         self._heard, self.signal = monotonic(), number
@@ -323,7 +323,7 @@ class Interruption:
                 if not ours:
                     continue
                 if asked and monotonic() - asked > _SAME and self._leads:
-                    _leave(ours[0])
+                    _end_process(ours[0])
                 asked = asked or monotonic()
                 self._is_told = True
                 if self._supervisor:
@@ -357,7 +357,7 @@ def _wake(_number: int, _frame: FrameType | None) -> None:
     """Do nothing: when this handler is called, Python also calls the handlers of the other signals that have arrived."""
 
 
-def _hear_nothing() -> None:
+def _clear_wakeup_fd() -> None:
     signal.set_wakeup_fd(-1)
 
 
@@ -366,7 +366,7 @@ def _is_ours_to_take(number: int) -> bool:
     return getsignal(number) not in {signal.SIG_IGN, None}
 
 
-def _leave(number: int) -> None:
+def _end_process(number: int) -> None:
     """End the process now: somebody who sends two signals does not want to wait for a rollback (the server rolls back anyway).
 
     The output streams are flushed, but for half a second at most: a stream may be what the process is waiting for.

@@ -64,7 +64,7 @@ class _Watch:
         while True:
             select.select([self._unheard, self._said], [], [])
             if self._waiting():
-                self._see_to_it()
+                self._wait_for_reaction()
             time.sleep(_LOOK_EVERY)  # other signals, of the body, may stay unread; then `select` returns immediately
 
     def _waiting(self) -> list[int]:
@@ -72,11 +72,11 @@ class _Watch:
         while select.select([self._said], [], [], 0)[0]:
             word = os.read(self._said, 1)
             if word != _HEARD:
-                self._tell_of_the_end(word)
+                self._stop_watching(word)
             self._has_heard = True
         return [number for number in self._unread() if number in self._signals]
 
-    def _tell_of_the_end(self, word: bytes) -> None:
+    def _stop_watching(self, word: bytes) -> None:
         """Stop watching; report the end of the run if the run has not sent a last message.
 
         The pipe may also have been closed by a body. Then the run goes on, but it can send no more messages.
@@ -103,7 +103,7 @@ class _Watch:
                 unread += more
         return unread
 
-    def _see_to_it(self) -> None:
+    def _wait_for_reaction(self) -> None:
         """Wait until the run reads its signals; after a second signal, kill it if it does not end by itself."""
         time.sleep(_AT_ONCE)
         first = len(self._waiting())

@@ -26,18 +26,18 @@ class SourceLocation(Struct, frozen=True, order=True):
 
 
 _INSTALLED = {"site-packages", "dist-packages"}
-_NOT_THEIRS = {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"), str(Path(__file__).parent)}
-_FOREIGN_ROOTS = tuple(Path(root).resolve() for root in _NOT_THEIRS)
+_LIBRARY_ROOTS = {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"), str(Path(__file__).parent)}
+_FOREIGN_ROOTS = tuple(Path(root).resolve() for root in _LIBRARY_ROOTS)
 
 # `is_user_file` is called for hundreds of modules, and most belong to Python. A comparison of texts decides for these: to resolve the
 # links of each path would take longer than to load a project.
-_FOREIGN_BEGINNINGS = tuple(f"{root}{os.sep}" for root in {*_NOT_THEIRS, *map(str, _FOREIGN_ROOTS)})
+_LIBRARY_PREFIXES = tuple(f"{root}{os.sep}" for root in {*_LIBRARY_ROOTS, *map(str, _FOREIGN_ROOTS)})
 
 
 @functools.lru_cache(maxsize=4096)
 def is_user_file(name: str) -> bool:
     """Return whether a file belongs to the user's project: not to Python, nor to an installed package, nor to migrate_graph."""
-    if name.startswith("<") or (name.startswith(_FOREIGN_BEGINNINGS) and os.pardir not in name):
+    if name.startswith("<") or (name.startswith(_LIBRARY_PREFIXES) and os.pardir not in name):
         return False
     path = Path(name)
     if not _INSTALLED.isdisjoint(path.parts):

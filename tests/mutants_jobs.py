@@ -17,7 +17,7 @@ JOBS = [
     Mutant(
         "side by side: an error is told to the run",
         "errors.py",
-        "return _as_it_was, (type(self), self.args), self.__dict__",
+        "return _unpickled, (type(self), self.args), self.__dict__",
         "return super().__reduce__()",
         "tests/unit/test_errors_between_processes.py",
     ),

@@ -190,13 +190,13 @@ def _other_reports(typed_in: Iterable[str], *, beside: Iterable[Path | None]) ->
 
 
 def _report_failure(session: Session, reports: Iterable[tuple[str, Path]], error: MigrateGraphError) -> None:
-    """Write why nothing could be judged, in the formats that can say so: else whoever uploads a report finds none, or an old one."""
+    """Write the error into the reports whose format can hold one (SARIF): otherwise CI would upload no report, or an old one."""
     from migrate_graph.reports.sarif import to_failed_sarif
 
     for name, file in reports:
         if name == "sarif":
             text = to_failed_sarif(session.console.redact(str(error)), int(error.exit_code))
-            with suppress(UsageError):  # why nothing could be judged matters more than where that cannot be written
+            with suppress(UsageError):  # the first error is more important than one about the report's file
                 deliver_document(session, text.encode(), file)
 
 
