@@ -251,7 +251,7 @@ class WorkConnection(Noting):
             self._ours -= 1
 
     def judge(self, action: int, *names: str | None) -> int:
-        """Tell SQLite whether a statement that it prepares may do this; SQLite's authorizer callback."""
+        """Return SQLite's code that permits or denies an action of a statement; this is SQLite's authorizer callback."""
         self.noted.note(action, *names[:2], inside=self.in_transaction)
         if self.write_marker is not None and _may_stay(action, *names):
             self.may_leave_more = True
