@@ -35,7 +35,7 @@ _STATES = {
 
 
 class _Ran(Struct):
-    """A migration in a run: its last attempt, and what came before that."""
+    """A migration in a run: its last attempt, the number of its attempts, and the seconds for which it waited between them."""
 
     last: Attempt
     tries: int = 1
@@ -102,7 +102,7 @@ def _ran(attempts: Sequence[Attempt]) -> dict[str, _Ran]:
 
 
 def _views(ran: Mapping[str, _Ran], changes: Mapping[str, ViewChanges]) -> dict[str, _Away]:
-    """Return what became of the views: from outside, one that is rebuilt is away as long as its migration takes, at most."""
+    """Return what a run did to each view. For other sessions, a view that is rebuilt is away at most as long as its migration takes."""
     found: dict[str, _Away] = {}
     for place, (name, each) in enumerate(ran.items(), 1):
         if each.last.state is not AttemptState.APPLIED or name not in changes:
