@@ -6,7 +6,7 @@ from collections.abc import Callable
 from types import FunctionType
 from typing import Any, Literal, TypeAlias
 
-from migrate_graph.authoring.values import declaring_line, name_of, source_of
+from migrate_graph.authoring.values import calling_line, name_of, source_of
 from migrate_graph.core.model import AUTO, BodyKind, Condition, kind_of, unfit_arguments
 from migrate_graph.user_files import SourceLocation
 
@@ -21,7 +21,7 @@ def condition_of(after: Asked) -> Condition:
         TypeError: it is neither SQL nor a function, or a function that does nothing when it is called (a generator, a coroutine).
     """
     if isinstance(after, str) and after.strip():
-        source = declaring_line(lambda frame: not str(frame.f_globals.get("__name__")).startswith(__package__))
+        source = calling_line()
         return Condition(" ".join(after.split()), _sender_of(after, source), is_sql=True, source=source)
     if isinstance(after, str) or not callable(after):
         raise TypeError(f"after: {after!r} is neither SQL nor a function of db")

@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias, overload
 
 from migrate_graph.authoring.conditions import Asked, condition_of, way_back_of
 from migrate_graph.authoring.store import migrations
-from migrate_graph.authoring.values import Body, Requirement, migration_of, names_of, words_of
+from migrate_graph.authoring.values import Body, Requirement, calling_line, migration_of, names_of, truth_of, words_of
 from migrate_graph.core.model import Migration, Rebuild, TransactionMode
 
 _DEFERRED = Rebuild.DEFERRED.value
@@ -94,6 +94,8 @@ def migration(
         raise ValueError(f"transaction={transaction!r} is unknown: use one of {', '.join(modes)}")
 
     def declare(body: Body) -> Migration:
+        if place is not None and place in migrations.unused:
+            migrations.unused.remove(place)
         return migrations.add(
             migration_of(
                 body,
@@ -104,13 +106,13 @@ def migration(
                 declared_views=None if views is None or opened == (_DEFERRED,) else tuple(_without(opened, _DEFERRED)),
                 defers=_DEFERRED in opened,
                 ignore=frozenset(words_of(ignore, what="ignore")),
-                resumable=resumable,
-                independent=independent,
+                resumable=truth_of(resumable, what="resumable"),
+                independent=truth_of(independent, what="independent"),
                 after=condition,
                 commutes_with=names_of(commutes_with, what="commutes_with"),
                 why=why,
                 down=undo,
-                weave=weave,
+                weave=truth_of(weave, what="weave"),
             )
         )
 
@@ -119,7 +121,12 @@ def migration(
     condition = None if after is None else condition_of(after)
     names_of(requires, what="requires")  # checked here, so that an error names the line of the decorator
     names_of(commutes_with, what="commutes_with")
-    return declare if func is None else declare(func)
+    place = None
+    if func is not None:
+        return declare(func)
+    place = calling_line()
+    migrations.unused.append(place)
+    return declare
 
 
 def _without(names: Iterable[str], one: str) -> Iterator[str]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from msgspec import Struct
 from msgspec.structs import replace
 
+from migrate_graph.authoring.values import truth_of
 from migrate_graph.authoring.views import ViewMigrationManager
 from migrate_graph.core.model import UsesFrom, View
 from migrate_graph.quoting import quote_identifier
@@ -228,6 +229,8 @@ def _written(view: type[SqlView]) -> dict[str, tuple[str, ...]]:
         TypeError: an attribute has another type than documented.
         ValueError: the query is empty, or a name is not valid.
     """
+    for word in ("materialized", "with_data"):
+        truth_of(getattr(view, word), what=f"{view.__name__}.{word}")
     name = _name_of(view)
     create, *others = _postgres(view, name)
     empty = f"{create}\n WITH NO DATA" if view.materialized else create

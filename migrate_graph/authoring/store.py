@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from migrate_graph.authoring.values import Body, Requirement, migration_of
 from migrate_graph.core.model import Migration, Registry
+from migrate_graph.user_files import SourceLocation
 
 if TYPE_CHECKING:
     from migrate_graph.authoring.views import ViewMigrationManager
@@ -25,10 +26,12 @@ class Collector(Struct):
     Attributes:
         migrations: in order of declaration.
         managers: concrete view managers, in order of declaration.
+        unused: where `@migration(…)` was called and no function was given to what it returned.
     """
 
     migrations: list[Migration] = field(default_factory=list)
     managers: list[type[ViewMigrationManager]] = field(default_factory=list)
+    unused: list[SourceLocation] = field(default_factory=list)
 
 
 _collector: ContextVar[Collector | None] = ContextVar("migrate_graph_collector", default=None)
@@ -89,6 +92,11 @@ class MigrationStore:
     def managers(self) -> list[type[ViewMigrationManager]]:
         """The declared view managers, in order of declaration; `reset()` does not remove them."""
         return (_open_collector() or self._declared).managers
+
+    @property
+    def unused(self) -> list[SourceLocation]:
+        """The places of decorators that no function was given to."""
+        return (_open_collector() or self._declared).unused
 
     def has(self, name: str) -> bool:
         """Return whether a migration of this name is declared."""

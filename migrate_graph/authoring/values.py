@@ -87,6 +87,17 @@ def words_of(values: object, *, what: str) -> tuple[str, ...]:
     return words
 
 
+def truth_of(value: object, *, what: str) -> bool:
+    """Return a value that is True or False.
+
+    Raises:
+        TypeError: it is something else, such as a text: `"no"` would count as true.
+    """
+    if not isinstance(value, bool):
+        raise TypeError(f"{what}: {value!r} is neither True nor False")
+    return value
+
+
 def source_of(body: Body) -> SourceLocation:
     """Return where the body's code starts; without code (a partial, a C function): where it is declared."""
     inner: Any = body
@@ -95,6 +106,11 @@ def source_of(body: Body) -> SourceLocation:
     code = getattr(inspect.unwrap(inner), "__code__", None)
     if code is not None:
         return SourceLocation(code.co_filename, code.co_firstlineno)
+    return calling_line()
+
+
+def calling_line() -> SourceLocation:
+    """Return the line outside of this package that is being executed."""
     return declaring_line(lambda frame: not str(frame.f_globals.get("__name__")).startswith(__package__))
 
 

@@ -67,15 +67,18 @@ class Way(StrEnum):
 
 
 class BodyKind(StrEnum):
-    """What kind of function a body is: only a FUNCTION does its work when it is called."""
+    """What a body is: only a FUNCTION does its work when it is called."""
 
     FUNCTION = "function"
+    CLASS = "class"
     COROUTINE = "coroutine"
     GENERATOR = "generator"
 
 
 def kind_of(body: Callable[..., Any]) -> BodyKind:
     """Return the kind of a body: that of the function that is called, not of one that a decorator has wrapped."""
+    if isinstance(body, type):
+        return BodyKind.CLASS
     if inspect.iscoroutinefunction(body) or inspect.isasyncgenfunction(body):
         return BodyKind.COROUTINE
     return BodyKind.GENERATOR if inspect.isgeneratorfunction(body) else BodyKind.FUNCTION
@@ -373,6 +376,7 @@ class Registry(Struct, frozen=True):
         views: in order of declaration.
         unreached: files beside the loaded ones that seem to declare something, and are not imported.
         undecorated: functions in the loaded files that are named like migrations, but have no `@migration`.
+        unused_decorators: where `@migration(…)` was called and no function was given to what it returned.
         root: the directory that paths are relative to, as an absolute path; empty for declarations made in the process.
         windows: a view comes up, goes down or is handed over at the end of the migration that its window names.
     """
@@ -381,5 +385,6 @@ class Registry(Struct, frozen=True):
     views: tuple[View, ...] = ()
     unreached: tuple[UnreachedFile, ...] = ()
     undecorated: tuple[UnreachedFile, ...] = ()
+    unused_decorators: tuple[SourceLocation, ...] = ()
     root: str = ""
     windows: bool = False

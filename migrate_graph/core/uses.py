@@ -125,12 +125,13 @@ def _by_name(views: Iterable[View]) -> dict[str, dict[View, str]]:
     found: dict[str, dict[View, str]] = {}
     for view in views:
         for relation in view.relations:
-            *schema, name = _parts(relation)
+            *schema, name = parts_of(relation)
             found.setdefault(name, {})[view] = schema[0] if schema else ""
     return found
 
 
-def _parts(name: str) -> list[str]:
+def parts_of(name: str) -> list[str]:
+    """Return the parts of a relation's name as a database compares them: `"Totals"` stays, `Billing.Totals` is in lower case."""
     return [_folded(match["word"]) for match in _TOKEN.finditer(name) if match["word"]]
 
 

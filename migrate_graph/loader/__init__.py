@@ -25,7 +25,7 @@ from migrate_graph.loader.meanings import as_loaded
 from migrate_graph.loader.paths import Places, file_at, root_of
 from migrate_graph.loader.sources import Sources
 from migrate_graph.loader.unreachable import undecorated_functions, unreached_files
-from migrate_graph.user_files import SourceLocation
+from migrate_graph.user_files import SourceLocation, is_user_file
 
 T = TypeVar("T")
 
@@ -73,6 +73,7 @@ def load_project(path: Path, *, root: Path | None = None) -> Loaded:
             root=places.root,
             unreached=unreached_files(file, places, collector),
             undecorated=undecorated_functions(file, places, collector),
+            unused_decorators=[places.place(each) for each in collector.unused if is_user_file(each.path)],
             directory=places.directory,
         )
     return Loaded(registry, imports)
@@ -117,6 +118,7 @@ def build_registry(
     root: Path,
     unreached: Sequence[UnreachedFile] = (),
     undecorated: Sequence[UnreachedFile] = (),
+    unused_decorators: Sequence[SourceLocation] = (),
     directory: Path | None = None,
 ) -> Registry:
     """Turn declarations into values: positions, places, facts from the source text, views evaluated.
@@ -127,6 +129,7 @@ def build_registry(
         root: the directory that shown paths are relative to.
         unreached: files that declare something and were not imported.
         undecorated: functions that seem to lack `@migration`.
+        unused_decorators: where `migration(…)` was called and declared nothing.
         directory: the directory of the migrations file; modules are named relative to it.
 
     Raises:
@@ -145,6 +148,7 @@ def build_registry(
         ),
         unreached=tuple(unreached),
         undecorated=tuple(undecorated),
+        unused_decorators=tuple(unused_decorators),
         root=str(places.root),
     )
 

@@ -220,6 +220,8 @@ BAD = {
     "query = 'SELECT 1'; materialized = True; indexes = {'i': 5}": "is no text",
     "query = 'SELECT 1'; grants = {'reader': 5}": "neither a privilege nor several",
     "query = 'SELECT 1'; comment = None": "comment is no text",
+    "query = 'SELECT 1'; materialized = 'no'": "materialized: 'no' is neither True nor False",
+    "query = 'SELECT 1'; materialized = True; with_data = 0": "with_data: 0 is neither True nor False",
     "query = sql_file('nowhere.sql')": "nowhere.sql",
 }
 

@@ -146,13 +146,17 @@ def test_d18_coroutines_and_generators_are_told_apart(collector: Collector) -> N
     def run_to_its_end(db: Any) -> bool:
         return True
 
-    kinds = [migration(each).kind for each in (coroutine, asynchronous, generator, plain, run_to_its_end)]
+    class Body:
+        def __init__(self, db: Any) -> None: ...
+
+    kinds = [migration(each).kind for each in (coroutine, asynchronous, generator, plain, run_to_its_end, Body)]
     assert kinds == [
         BodyKind.COROUTINE,
         BodyKind.COROUTINE,
         BodyKind.GENERATOR,
         BodyKind.FUNCTION,
         BodyKind.FUNCTION,
+        BodyKind.CLASS,
     ]
 
 
@@ -414,6 +418,9 @@ def test_what_cannot_be_meant_is_a_type_error(collector: Collector) -> None:
     class Three(Base):
         uses = (3,)
 
+    for flag in ("resumable", "independent", "weave"):
+        with pytest.raises(TypeError, match=f"{flag}: 'off' is neither True nor False"):
+            migration(**{flag: "off"})(print)  # type: ignore[call-overload] # what a type checker would refuse
     with pytest.raises(TypeError, match="tags: 5 is no text"):
         migration(tags=5)(print)  # type: ignore[call-overload] # what a type checker would refuse
     with pytest.raises(TypeError, match=r"Two\.since names 2 things"):

@@ -232,6 +232,17 @@ CASES: dict[str, tuple[dict[str, Any], list[tuple[str, str, str]], dict[str, Any
         ],
         {"graph": graph_of("count", migrations={"a": {"commutes_with": ("count",)}})},
     ),
+    "MG112": (
+        {"graph": graph_of("a", unused_decorators=(SourceLocation("m.py", 7),))},
+        [
+            (
+                "m.py",
+                "a call of migration() at m.py:7 declares nothing: it is given no function",
+                "write `@` before it, above the function; a decorator between the two must return a function",
+            )
+        ],
+        {"graph": graph_of("a")},
+    ),
     "MG201": (
         {
             "graph": graph_of(
@@ -408,6 +419,7 @@ CASES: dict[str, tuple[dict[str, Any], list[tuple[str, str, str]], dict[str, Any
                         "A": {"up": _later, "down": _one_by_one},
                         "B": {"up": "CREATE VIEW b", "down": classmethod(_later)},
                         "C": {"up": lambda self, db: None, "__init__": lambda self: None},
+                        "D": {"up": dict},
                     }.items()
                 }
             )
@@ -423,6 +435,7 @@ CASES: dict[str, tuple[dict[str, Any], list[tuple[str, str, str]], dict[str, Any
                 "make it an ordinary method that takes `db` besides `self`",
             ),
             ("C", "up() of view 'C' cannot be called: its arguments are (self, db)", _METHOD),
+            ("D", "up() of view 'D' is a class: calling it only makes an object of it", _METHOD),
         ],
         {
             "graph": graph_of(
@@ -459,7 +472,15 @@ CASES: dict[str, tuple[dict[str, Any], list[tuple[str, str, str]], dict[str, Any
         },
     ),
     "MG301": (
-        {"graph": graph_of(migrations={"a": {"kind": BodyKind.COROUTINE}, "b": {"kind": BodyKind.GENERATOR}})},
+        {
+            "graph": graph_of(
+                migrations={
+                    "a": {"kind": BodyKind.COROUTINE},
+                    "b": {"kind": BodyKind.GENERATOR},
+                    "c": {"kind": BodyKind.CLASS},
+                }
+            )
+        },
         [
             (
                 "a",
@@ -470,6 +491,11 @@ CASES: dict[str, tuple[dict[str, Any], list[tuple[str, str, str]], dict[str, Any
                 "b",
                 "'b' is a generator function: calling it runs none of it",
                 "turn `yield` into an ordinary loop, and return True at the end",
+            ),
+            (
+                "c",
+                "'c' is a class: calling it only makes an object of it",
+                "turn it into a function of `db`, and return True at the end",
             ),
         ],
         {"graph": graph_of("a")},
@@ -754,7 +780,7 @@ def test_an_empty_history_and_an_empty_graph_have_no_faults() -> None:
 
 def test_the_catalogue_is_complete_and_in_order() -> None:
     expected = [
-        *range(101, 112),
+        *range(101, 113),
         *range(201, 212),
         213,
         214,

@@ -223,13 +223,21 @@ def test_two_successors_of_one_name_are_told_once() -> None:
 
 
 def test_two_queries_for_one_relation_overlap_whatever_the_managers_are_called() -> None:
-    fields = {"Totals": {"relations": ("v",)}, "Sums": {"relations": ("V",), "since": "a"}, "X": {"relations": ("w",)}}
-    (finding,) = judged("MG207", graph_of("a", views=fields))
-    assert finding.message == "views 'Totals' and 'Sums' both live after 'a'"
-    fields["Sums"] |= {"relations": ("v",)}
+    fields = {
+        "Totals": {"relations": ('"v"',), "query": "SELECT 1"},
+        "Sums": {"relations": ("V",), "since": "a", "query": "SELECT 2"},
+        "Others": {"relations": ('"V"',), "query": "SELECT 3"},
+        "X": {"relations": ("billing.v",), "query": "SELECT 4"},
+    }
     (finding,) = judged("MG207", graph_of("a", views=fields))
     assert finding.message == "views 'Totals' and 'Sums' both live after 'a', and both create v"
     fields["Sums"] |= {"replaces": "Totals"}
+    assert judged("MG207", graph_of("a", views=fields)) == []
+
+
+def test_names_that_are_known_without_their_schemas_are_no_overlap() -> None:
+    """The text of a manager's `up()` is searched for names, and `shop.totals` is known as `totals`."""
+    fields = {"Shop": {"relations": ('"totals"',)}, "Billing": {"relations": ('"totals"',)}}
     assert judged("MG207", graph_of("a", views=fields)) == []
 
 

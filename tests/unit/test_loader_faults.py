@@ -230,6 +230,35 @@ def test_two_thousand_migrations_load_in_seconds(project: Project) -> None:
 # --- declarations that were lost ---------------------------------------------------------------------------------
 
 
+def test_decorators_that_lost_their_function_are_found(project: Project) -> None:
+    root = project(
+        {
+            "migrations.py": """
+                from migrate_graph import migration
+                def forgets(function): ...
+                migration(tags="slow")
+                def lost(db): ...
+                @migration
+                @forgets
+                def none(db): ...
+                reused = migration(tags="slow")
+                @reused
+                def one(db): ...
+                @reused
+                def two(db): ...
+                @migration(requires=one)
+                def three(db): ...
+                @migration()
+                def four(db): ...
+                """
+        }
+    )
+    registry = load(root)
+    assert [str(place) for place in registry.unused_decorators] == ["migrations.py:4", "migrations.py:6"]
+    assert [each.name for each in registry.migrations] == ["one", "two", "three", "four"]
+    assert load(root).unused_decorators == registry.unused_decorators
+
+
 def test_functions_that_lost_their_decorator_are_found(project: Project) -> None:
     root = project(
         {

@@ -15,7 +15,7 @@ def async_migration(context: Context) -> Iterator[Hit]:
 
     ## What it finds
 
-    A coroutine function (`async def`) or a generator (`yield` in the body).
+    A coroutine function (`async def`), a generator (`yield` in the body), or a class.
 
     ```python
     @migration
@@ -26,7 +26,7 @@ def async_migration(context: Context) -> Iterator[Hit]:
 
     ## Why it matters
 
-    A call creates an object and runs no line of the body. edwh-migrate takes that object for success and records the
+    A call creates an object and runs no line of the body (of a class: only its `__init__`). edwh-migrate takes that object for success and records the
     migration as installed.
 
     ## How to fix it
@@ -42,9 +42,20 @@ def async_migration(context: Context) -> Iterator[Hit]:
     """
     for migration in context.graph.migrations.values():
         if migration.kind is not BodyKind.FUNCTION:
-            message = f"{quoted(migration.name)} is a {migration.kind} function: calling it runs none of it"
-            fix = "`async def` into `def`" if migration.kind is BodyKind.COROUTINE else "`yield` into an ordinary loop"
-            yield Hit(migration, message, f"turn {fix}, and return True at the end")
+            message = f"{quoted(migration.name)} is a {_UNDONE[migration.kind]}"
+            yield Hit(migration, message, f"turn {_INTO[migration.kind]}, and return True at the end")
+
+
+_UNDONE = {
+    BodyKind.CLASS: "class: calling it only makes an object of it",
+    BodyKind.COROUTINE: "coroutine function: calling it runs none of it",
+    BodyKind.GENERATOR: "generator function: calling it runs none of it",
+}
+_INTO = {
+    BodyKind.CLASS: "it into a function of `db`",
+    BodyKind.COROUTINE: "`async def` into `def`",
+    BodyKind.GENERATOR: "`yield` into an ordinary loop",
+}
 
 
 @rule("MG302", Severity.ERROR, applied=Severity.INFO, compatible={NodeKind.MIGRATION: Severity.WARNING})

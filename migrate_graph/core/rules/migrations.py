@@ -473,3 +473,40 @@ def unknown_commutation(context: Context) -> Iterator[Hit]:
                 hint = context.where_is(other, others, f"remove {quoted(other)} from `commutes_with`")
                 message = f"{quoted(migration.name)} says that it commutes with {quoted(other)}, which nothing declares"
                 yield Hit(migration, message, hint)
+
+
+@rule("MG112", Severity.WARNING)
+def unused_decorator(context: Context) -> Iterator[Hit]:
+    """A `migration(…)` that declares nothing.
+
+    ## What it finds
+
+    A call of `migration(…)` whose result is given no function: the `@` before it was forgotten, or a decorator below it
+    returns None.
+
+    ```python
+    migration(requires=create_invoice)               # bad: no @
+    def add_invoice_total(db): ...
+
+    @migration
+    @timed                                           # bad, if `timed` forgets to return a function
+    def add_customer_email(db): ...
+    ```
+
+    ## Why it matters
+
+    The function is no migration: it never runs, and no message says so.
+
+    ## How to fix it
+
+    Write the `@`, and let the decorators between `@migration` and the function return a function.
+
+    ```python
+    @migration(requires=create_invoice)              # good
+    def add_invoice_total(db): ...
+    ```
+    """
+    for place in context.graph.registry.unused_decorators:
+        message = f"a call of migration() at {place} declares nothing: it is given no function"
+        hint = "write `@` before it, above the function; a decorator between the two must return a function"
+        yield Hit(Node(NodeKind.FILE, place.path), message, hint, place)

@@ -262,7 +262,9 @@ def _why_useless(manager: type, name: str) -> str:
     function = method.__func__ if isinstance(method, (staticmethod, classmethod)) else method
     if not callable(function):
         return "is no function"
-    if (kind := kind_of(function)) is not BodyKind.FUNCTION:
+    if (kind := kind_of(function)) is BodyKind.CLASS:
+        return "is a class: calling it only makes an object of it"
+    if kind is not BodyKind.FUNCTION:
         return f"is a {kind} function: calling it runs none of it"
     arguments = unfit_arguments(method, given=1 + (name == "__init__")) if type(method) is FunctionType else ""
     return f"cannot be called: its arguments are {arguments}" if arguments else ""

@@ -11,6 +11,7 @@ from migrate_graph.core.model import UsesFrom, View
 from migrate_graph.core.reachability import ancestor_masks
 from migrate_graph.core.rules.rule import Context, Hit, Related, Severity, Unless, listed, quoted, rule
 from migrate_graph.core.timeline import Timeline
+from migrate_graph.core.uses import parts_of
 
 _VERSION = re.compile(r"_[vV]\d+$")
 
@@ -293,9 +294,14 @@ def _version_groups(views: Iterable[View]) -> Iterator[list[View]]:
         if view.replaces is not None:
             groups.setdefault(("successors of", view.replaces), []).append(view)
         groups.setdefault(("versions of", _VERSION.sub("", view.name)), []).append(view)
-        for relation in view.relations:
-            groups.setdefault(("makers of", relation.casefold()), []).append(view)
+        for relation in _made_by(view):
+            groups.setdefault(("makers of", ".".join(relation)), []).append(view)
     return (group for group in groups.values() if len(group) > 1)
+
+
+def _made_by(view: View) -> set[tuple[str, ...]]:
+    """Return the names of what the query of a view makes; those in the text of other managers are known without their schemas."""
+    return {tuple(parts_of(relation)) for relation in view.relations if view.query}
 
 
 def _live_together(timeline: Timeline, older: View, newer: View) -> str:
@@ -313,8 +319,8 @@ def _live_together(timeline: Timeline, older: View, newer: View) -> str:
 
 def _overlap(older: View, newer: View, when: str) -> Hit:
     message = f"views {quoted(older.name)} and {quoted(newer.name)} both live {when}"
-    if shared := set(older.relations) & set(newer.relations):
-        message += f", and both create {min(shared)}"
+    if shared := _made_by(older) & _made_by(newer):
+        message += f", and both create {'.'.join(min(shared))}"
     if older.replaces is not None and older.replaces == newer.replaces:
         hint = f"let {quoted(newer.name)} replace {quoted(older.name)} instead of {quoted(older.replaces)}"
     else:
