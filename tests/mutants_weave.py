@@ -33,7 +33,7 @@ _SAID = (
     ("a successor takes over", WEAVER, "        if set(after) == set(names):", "        if True:", f"{ONE} -k 'successor or window'"),
     ("types are compared", WEAVER, "                if after.get(column, before) != before:", "                if False:", f"{ONE} -k steps_aside"),
     ("a view that somebody has just dropped", "database/postgres/blockers.py", "{oid: text for oid, text in ask(_VIEWS_HERE) if text}", "{oid: text for oid, text in ask(_VIEWS_HERE)}", f"{ONE} -k dropped_meanwhile"),
-    ("a column that the error names", ASKS, "        if len(said) != 1:  # a word of the message may be the name of a column: then one view after the other", "        if len(said) < 1:", f"{ONE} -k word_of_the_message"),
+    ("a column that the error names", ASKS, "        if len(said) != 1:  # a word of the message may be the name of a column, so it is not certain which one is meant", "        if len(said) < 1:", f"{ONE} -k word_of_the_message"),
     ("views are up when it is asked what must hold", "executor/attempt.py", "        if self._views.must_come_back:\n", "        if False:\n", f"{ONE} -k must_hold"),
     ("a cascade is looked at", SENDS, " if _CASCADING.search(text) else {}", " if False else {}", f"{CASCADE} -k 'DO or procedure'"),
     ("a cascade is taken back", SENDS, "                mark.remove()\n                self._save(taken)", "                self._save(taken)", f"{CASCADE} -k 'takes_no_managed'"),

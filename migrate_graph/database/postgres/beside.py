@@ -1,4 +1,4 @@
-"""Gives a materialized view that is built beside another what takes long, and the other's name in the end."""
+"""Prepares a materialized view that is built beside the old one (owner, indexes, statistics), and gives it the old one's name in the end."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class PostgresBuilder:
         with self._catalog.safely():
             for statement in _owner_change(old, new):
                 self._send(new, statement)
-            # As a restoration does: what an index calls means what it means in the session, and nobody's `lower()` comes before the server's.
+            # Functions in indexes are looked up along the session's own search_path, but the server's come first; see `Restoration`.
             self._catalog.send(f"SET LOCAL search_path = {', '.join(filter(None, ['pg_catalog', place, 'pg_temp']))}")
             for statement in (*_indexes_again(old, new, declared, name_for), *_statistics_again(old, new)):
                 self._send(new, statement)
@@ -69,7 +69,7 @@ class PostgresBuilder:
 
 
 def _owner_change(old: Relation, new: Relation) -> Iterator[str]:
-    """Yield what makes the old one's owner that of the new one: what its indexes call runs as their owner."""
+    """Yield the statement that gives the new view the owner of the old one: functions in its indexes run as the owner."""
     if old.owner != new.owner:
         yield f"ALTER MATERIALIZED VIEW {new.identity} OWNER TO {quote_identifier(old.owner)}"
 
@@ -77,13 +77,13 @@ def _owner_change(old: Relation, new: Relation) -> Iterator[str]:
 def _indexes_again(
     old: Relation, new: Relation, declared: Collection[str], name_for: Callable[[str], str]
 ) -> Iterator[str]:
-    """Yield what creates the indexes of the old one that are not declared on the new one.
+    """Yield statements that create the indexes of the old view that the new one does not have yet.
 
     Args:
-        old: the view that goes.
-        new: the one that takes its place.
-        declared: names of indexes that the new one has.
-        name_for: gives an index the name that it is created with.
+        old: the view that is replaced.
+        new: the view that takes its place.
+        declared: names of the indexes that the new view has.
+        name_for: takes the name of an index, and returns the name under which it is created.
     """
     for item in old.items:
         is_other = item.aspect == "index" and item.name not in declared and set(item.columns) <= set(new.columns)
@@ -93,19 +93,22 @@ def _indexes_again(
 
 
 def _statistics_again(old: Relation, new: Relation) -> Iterator[str]:
-    """Yield what gives the planner statistics of the new one where it had some of the old one; what is restored later needs its own."""
+    """Yield the ANALYZE for the new view, if the old one was analyzed.
+
+    A view with statistics objects is left out: they are restored later, and ANALYZE must run after that.
+    """
     aspects = {item.aspect for item in old.items}
     if "planner statistics" in aspects and "statistics" not in aspects:
         yield f"ANALYZE {new.identity}"
 
 
 def _names(identity: str, name: str, indexes: Mapping[str, str]) -> Iterator[str]:
-    """Yield what gives a view and its indexes their names.
+    """Yield the statements that give a view and its indexes their final names.
 
     Args:
-        identity: of the view meanwhile.
-        name: of the view, as SQL writes it.
-        indexes: names of its indexes meanwhile, by the names that they are to have.
+        identity: the present name of the view, quoted, with its schema.
+        name: the final name of the view, as SQL writes it.
+        indexes: the present names of its indexes, by their final names.
     """
     schema = parted(identity)[0]
     yield f"ALTER MATERIALIZED VIEW {identity} RENAME TO {parted(name)[1]}"

@@ -1,4 +1,4 @@
-"""What PostgreSQL's catalog tells about views: which there are, who reads them, what went along with them."""
+"""The view catalog of PostgreSQL: which views exist, what reads them, and what a transaction has created and dropped."""
 
 from __future__ import annotations
 
@@ -69,19 +69,19 @@ from migrate_graph.errors import ViewError
 _JUST_MADE = 2**20
 
 
-# Classes of SQLSTATE: something that a name says is not known, or its schema is not.
+# Classes of SQLSTATE: an object with this name does not exist, or its schema does not.
 _NOT_THERE = {"42", "3F"}
 
 _RELATION_KINDS = {"TABLE", "SEQUENCE", "INDEX", "TYPE"}
 
-# Asked with the session's search_path, in which a manager's names mean what they mean; so not even an operator of ours is in it.
+# Run with the session's own search_path, along which a manager's names are looked up; so every operator and function has its schema.
 _MEANT = """SELECT pg_catalog.to_regclass(meant.name)::pg_catalog.oid::pg_catalog.int8 AS oid, meant.name AS name
 FROM pg_catalog.unnest({names}) AS meant (name)"""
 
 _SCHEMAS = "SELECT pg_catalog.current_schemas(true) AS schemas, pg_catalog.current_setting('search_path') AS place"
 
 
-# Whether whatever is done may do more. These are asked with the session's search_path, too.
+# Whether an event trigger may do more than a statement says. This and the next query are run with the session's own search_path, too.
 _WATCHED = "SELECT EXISTS (SELECT FROM pg_catalog.pg_event_trigger e WHERE e.evtenabled OPERATOR(pg_catalog.<>) 'D') AS watched"
 
 _NEW = """SELECT new.name AS name, c.oid::pg_catalog.int8 AS oid FROM pg_catalog.unnest({names}) AS new (name)
@@ -89,14 +89,14 @@ JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclas
 WHERE c.relkind OPERATOR(pg_catalog.=) 'v' AND c.relpersistence OPERATOR(pg_catalog.<>) 't'
     AND c.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid"""
 
-# 16384 is FirstNormalObjectId: every relation below it belongs to the server. Those of extensions and other sessions are not ours.
+# 16384 is FirstNormalObjectId: relations with a smaller OID belong to the server. Views of extensions and temporary views are left out.
 _EVERY_VIEW = """
 SELECT c.oid::int8 AS oid FROM pg_catalog.pg_class c WHERE c.relkind IN ('v', 'm') AND c.oid >= 16384 AND c.relpersistence <> 't'
     AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
         WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
 """
 
-# The names as far as they are ASCII, the rest in numbers.
+# Names in ASCII, with other bytes as escapes: they may be no text in the connection's encoding.
 _NAMED = """
 SELECT c.oid::int8 AS oid, pg_catalog.encode(pg_catalog.convert_to(pg_catalog.format('%I.%I', n.nspname, c.relname),
         pg_catalog.getdatabaseencoding()), 'escape') AS identity,
@@ -105,7 +105,7 @@ SELECT c.oid::int8 AS oid, pg_catalog.encode(pg_catalog.convert_to(pg_catalog.fo
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = ANY ({oids})
 """
 
-# Which views read which, by their query or by a rule (that writes to the other one).
+# Pairs of views of which one reads the other in its query, or writes to it by a rule.
 _READS = """
 SELECT DISTINCT r.ev_class::int8 AS reader, c.oid::int8 AS read
 FROM pg_catalog.pg_rewrite r
@@ -116,7 +116,7 @@ WHERE r.ev_class >= 16384 AND c.oid <> r.ev_class
 ORDER BY 1, 2
 """
 
-# What things depend on, and what their rules, triggers, policies and columns do; the type of a relation's rows stands for the relation.
+# What objects depend on, also through their rules, triggers, column defaults and indexes. The row type of a relation stands for the relation.
 _DEPENDS_ON = """
 WITH given (classid, objid, objsubid) AS (VALUES {given}),
 parts AS (
@@ -150,7 +150,7 @@ class PostgresCatalog(Asking):
         self._no_text: set[int] = set()
 
     def _glimpse(self, names: Collection[str]) -> Glimpse | None:
-        """Look at what some names mean."""
+        """Return what the brief query tells about some names; see `glimpse`."""
         encoding = encoding_of(self._connection)
         return seen(self._planned(f"{asking(names)}; ", GLIMPSE.replace("$encoding", encoding), steady=True))
 
@@ -181,7 +181,7 @@ class PostgresCatalog(Asking):
         return Observation(relations, reached, look, meanings, schemas, token, place)
 
     def _open(self, *, brief: bool) -> str:
-        """Begin to hold on to what is read now, so that it can be compared when it is gone; return the name of the cursor."""
+        """Open a cursor that will still see the catalogs as they are now, for `confirm`; return its name."""
         self._opened += 1
         name = f"{SEEN}_{self._opened}"
         for statement in opened(name, brief=brief):
@@ -197,7 +197,13 @@ class PostgresCatalog(Asking):
     def _reached(
         self, known: set[int], keys: set[Address], concern: Concern
     ) -> tuple[Captured, dict[Address, Found], Look]:
-        """Return some views, what would go with them and some other objects, and what this session has made and unmade; mostly one query."""
+        """Read views, objects that would be dropped with them, and what this transaction has created and dropped; mostly in one query.
+
+        Args:
+            known: OIDs of the views.
+            keys: other objects.
+            concern: names of functions, policies, rules and triggers to find as well.
+        """
         seeds = {(PG_CLASS, oid, 0) for oid in known}
         if concern.functions or concern.parts:
             named = known_as(functions=concern.functions, parts=concern.parts, tables=concern.tables)
@@ -220,23 +226,23 @@ class PostgresCatalog(Asking):
             if key in details:
                 found[key] = replace(details[key], reasons=found[key].reasons)
             else:
-                del found[key]  # it is not there
+                del found[key]  # it does not exist
         return captured_from(described_rows, self.read), found, moment
 
     def _meant(self, names: Collection[str]) -> tuple[dict[str, int], frozenset[str], str]:
-        """Return the OIDs of relations that names mean in this session, the schemas that it looks through, and its search_path."""
+        """Return the OIDs of the relations that names mean in this session, the schemas in its search_path, and the search_path."""
         rows, [[schemas, place]] = self._read_here(_MEANT.format(names=texts(names)), _SCHEMAS)
         return {name: oid for oid, name in rows if oid is not None}, frozenset(schemas), place
 
-    # -- what the transaction has made and unmade -------------------------------------------------------------------
+    # -- what the transaction has created and dropped ---------------------------------------------------------------
 
     def _look_query(self) -> list[str]:
-        """Return the query for what was made and unmade so far, unless that is known still."""
+        """Return the query for what was created and dropped so far; empty where that is still known."""
         self._looks.recall(self._connection)
         return [] if self._looks.is_new else [looked_at(self._looks.found or {})]
 
     def _looked(self, results: list[list[list[Any]]]) -> Look:
-        """Return what `_look_query` found, or what is known."""
+        """Return what the rows of `_look_query` tell, or what is still known."""
         if results:
             self._looks.remember(self._connection, look_in(results[0], self._looks.found or {}))
         return self._looks.found or {}
@@ -253,7 +259,7 @@ class PostgresCatalog(Asking):
         return known
 
     def changes(self, since: Any, before: Observation, said: Sequence[str] | None = None) -> Changes:
-        """See `views.ViewCatalog`; what plain statements do is only confirmed: all locks of a long transaction are many."""
+        """See `views.ViewCatalog`. The effect of plain statements is only confirmed: to read all locks of a long transaction is slow."""
         plain = plain_changes(said) if said else None
         if isinstance(since, Glimpse):
             return self._seen_briefly(plain, since)
@@ -268,12 +274,17 @@ class PostgresCatalog(Asking):
         new = {key: fate for key, fate in now.items() if fate is not None and since.get(key) != fate}
         made = sorted((fate, key) for key, fate in new.items() if fate >= 0)
         first = min((key[1] for _, key in made), default=None)
-        # REFRESH fills a table that is gone when it ends. OIDs are given in order, so what came after a view of ours is such a thing.
+        # REFRESH fills a temporary relation, which is gone when it ends. OIDs are given in order, so a gone object with an OID soon after that
+        # of a new view is such a relation.
         gone = (key for key, fate in new.items() if fate < 0 and not (first and 0 < key[1] - first < _JUST_MADE))
         return Changes(frozenset(gone), tuple(key for _, key in made))
 
     def _seen_briefly(self, plain: PlainChanges | None, since: Glimpse) -> Changes:
-        """Return what plain statements have done; the server undoes it with the block when that is not so."""
+        """Return what plain statements have done, by their text; if the server finds otherwise, it makes the block be rolled back.
+
+        Raises:
+            Unseen: their text does not tell it.
+        """
         if plain is None or bool(plain.dropped) is bool(plain.created):
             raise Unseen("these statements are not plain")
         if plain.dropped:
@@ -291,7 +302,7 @@ class PostgresCatalog(Asking):
         return Changes(made=tuple((PG_CLASS, oid, 0) for oid in made if oid is not None), known=known)
 
     def _dropped(self, names: Collection[str], since: Look, before: Observation) -> Look | None:
-        """Return what is gone, if it is these views, what is a part of them, and nothing else that was reached; None when that must be looked at."""
+        """Return what was dropped, if that is exactly these views and their parts; None where a full look is needed."""
         views = {before.meant[name] for name in names if name in before.meant}
         there = {key for key in before.reached if since.get(cast("Address", key)) != -1}
         [[is_watched]], rows = self._confirmed(_WATCHED, gone_among(cast("set[Address]", there)))
@@ -300,7 +311,7 @@ class PostgresCatalog(Asking):
         return dict.fromkeys(gone, -1) if not is_watched and len(views) == len(names) and gone == parts else None
 
     def _created(self, names: Sequence[str], since: Look) -> Look | None:
-        """Return these views, which are new; None when that must be looked at."""
+        """Return these views, if all are new; None where a full look is needed."""
         [[is_watched]], rows = self._confirmed(_WATCHED, _NEW.format(names=texts(names)))
         oids = dict(rows)
         made: Look = {(PG_CLASS, oids[name], 0): len(since) + at for at, name in enumerate(names) if name in oids}
@@ -333,17 +344,17 @@ class PostgresCatalog(Asking):
         return found
 
     def definitions(self, keys: Collection[Key]) -> dict[Key, Relation | None]:
-        """See `views.ViewCatalog`: `pg_get_viewdef` waits for whoever has locked what a view reads, so that is asked first."""
+        """See `views.ViewCatalog`. `pg_get_viewdef` waits for locks on what a view reads, so views with such locks are left out first."""
         oids = {cast("Address", key)[1] for key in keys}
         if not oids:
             return {}
         with self.safely():
             busy = {oid for (oid,) in self.read(read_by_busy(oids))}
-            found, _ = self._capture_unlocked(oids - busy)  # somebody may come at this very moment
+            found, _ = self._capture_unlocked(oids - busy)  # another session may lock one just now
         return {(PG_CLASS, oid, 0): found.get(oid) for oid in oids}
 
     def every_view(self) -> dict[Key, Relation]:
-        """See `views.ViewCatalog`; what others have locked is waited for with nothing else in our hands, so that nobody waits in a circle."""
+        """See `views.ViewCatalog`. Views that others have locked are read one by one at the end, without other locks: no deadlock."""
         found, locked = self._capture_unlocked({oid for (oid,) in self.read(_EVERY_VIEW)})
         for oid in locked:
             found |= self._capture_unlocked({oid}, patience="")[0]
@@ -356,12 +367,11 @@ class PostgresCatalog(Asking):
     def _capture_unlocked(
         self, oids: AbstractSet[int], *, patience: str = "200ms"
     ) -> tuple[dict[int, Relation], set[int]]:
-        """Read views completely, and tell which are locked; what others drop while we look is left out.
+        """Read views completely; return them, and the OIDs of those that are locked. Views that are dropped meanwhile are left out.
 
         Args:
-            oids: of the views.
-            patience: how long a lock is waited for, less than anybody needs to find out that two wait for each other; empty for as long
-                as the session waits.
+            oids: OIDs of the views.
+            patience: `lock_timeout` meanwhile, less than `deadlock_timeout`; empty for that of the session.
         """
         if not oids:
             return {}, set()
@@ -376,7 +386,7 @@ class PostgresCatalog(Asking):
                 raise
             locked = set(oids)
         except psycopg2.Error as error:
-            # To ask about a view that is gone by now is an error of the server itself.
+            # For a view that was dropped meanwhile, the server raises an internal error.
             if error.pgcode not in {INTERNAL_ERROR, UNDEFINED_TABLE}:
                 raise
             locked = set()
@@ -392,16 +402,16 @@ class PostgresCatalog(Asking):
         setting = "SELECT pg_catalog.current_setting('lock_timeout'), pg_catalog.set_config('lock_timeout', %s, true)"
         before = self.run(setting, (patience,))[0][0] if patience else ""
         found = capture(self.read, oids).relations
-        if patience:  # after an exception the savepoint takes it back
+        if patience:  # after an exception, the rollback to the savepoint restores it
             self.run(setting, (before,))
         return found
 
     def role(self) -> str:
-        """Return whom this session acts as."""
+        """Return the current role of the session."""
         return str(self.run("SELECT current_user")[0][0])
 
     def reads(self) -> list[tuple[Key, Key]]:
-        """Return which views read which, or write to them: the reader first."""
+        """Return pairs of views: the first one reads the second, or writes to it by a rule."""
         return [((PG_CLASS, reader, 0), (PG_CLASS, read, 0)) for reader, read in self.read(_READS)]
 
     def reads_of(self, keys: Collection[Key]) -> dict[Key, frozenset[Key]]:
@@ -432,7 +442,7 @@ class PostgresCatalog(Asking):
         )
 
     def _find_by_address(self, things: Collection[Relation]) -> dict[str, tuple[Key, Relation]]:
-        """Return those that exist of what is no view, function or part of a table: domains, operators, columns, tables."""
+        """Return those that exist of some objects that are found by address: domains, operators, columns, tables."""
         keys: dict[Address, str] = {}
         for thing in things:
             try:
@@ -448,11 +458,11 @@ class PostgresCatalog(Asking):
         return {keys[key]: (key, each.thing) for key, each in found.items()}
 
     def broken(self, before: Observation) -> list[str]:  # noqa: ARG002 - of ViewCatalog
-        """See `views.ViewCatalog`; PostgreSQL lets nothing be broken."""
+        """See `views.ViewCatalog`. In PostgreSQL no view can be unreadable because of a missing object."""
         return []
 
     def is_race(self, error: BaseException) -> bool:
-        """See `views.ViewCatalog`: to delete a row of a catalog that somebody has just replaced is an error of the server itself."""
+        """See `views.ViewCatalog`. The server raises an internal error when another session has just replaced the catalog row to delete."""
         return getattr(error, "pgcode", None) == INTERNAL_ERROR
 
     def is_undefined(self, error: BaseException) -> bool:
@@ -516,5 +526,5 @@ class PostgresCatalog(Asking):
 
 
 def _columns_in(before: Observation) -> list[Address]:
-    """Return the columns of tables that were reached."""
+    """Return the columns of tables among the found objects."""
     return [(key[0], key[1], key[2]) for key in before.reached if not isinstance(key, str) and key[2]]

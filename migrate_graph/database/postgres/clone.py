@@ -1,4 +1,4 @@
-"""An empty copy of a database's schema, on a server where it may be made; it is dropped however the rehearsal ends."""
+"""Makes a copy of a database's schema for a rehearsal, and drops it however the rehearsal ends."""
 
 from __future__ import annotations
 
@@ -37,21 +37,23 @@ if TYPE_CHECKING:
     from migrate_graph.database.watching import Cloning
 
 _VERSIONS = Path("/usr/lib/postgresql")
-"""Where Debian keeps the programs of each version side by side."""
+"""Where Debian installs the programs of each version side by side."""
 
-# What of a dump may fail without making the copy another database for migrations: who owns what, and what copies must not do.
+# First words of statements that may fail without making the copy unusable for a rehearsal: owners, privileges, comments; and objects that a
+# copy should not have, for example subscriptions.
 _ONLY_ABOUT = frozenset({"ALTER", "COMMENT", "GRANT", "REVOKE", "SECURITY", "SET", "SELECT"})
 _ONLY_ABOUT_TWO = {("CREATE", "PUBLICATION"), ("CREATE", "SUBSCRIPTION"), ("CREATE", "USER"), ("CREATE", "EVENT")}
 
 _RESTRICT = re.compile(rb"^\\(?:un)?restrict [^\n]*\n", re.MULTILINE)
-"""What newer versions of pg_dump say to psql alone."""
+"""Commands for psql that newer versions of pg_dump write."""
 
 _LOCALE = (
     "SELECT pg_catalog.pg_encoding_to_char(d.encoding), d.datcollate, d.datctype FROM pg_catalog.pg_database d "
     "WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()"
 )
 
-# Settings of the original for all its sessions, and for those of our role, which win; {everywhere}: also what its server sets in all databases.
+# Settings of the original for all its sessions, then those for this session's role, which override them; {everywhere}: SQL condition for
+# also reading the settings that its server has for all databases.
 _SETTINGS = (
     "SELECT s.setrole OPERATOR(pg_catalog.<>) 0, pg_catalog.unnest(s.setconfig) FROM pg_catalog.pg_db_role_setting s "
     "WHERE (s.setrole OPERATOR(pg_catalog.=) 0 OR s.setrole OPERATOR(pg_catalog.=) (SELECT r.oid FROM pg_catalog.pg_roles r "
@@ -63,7 +65,7 @@ _SETTINGS = (
 _OF_QUOTED_NAMES = frozenset(
     {"search_path", "temp_tablespaces", "session_preload_libraries", "local_preload_libraries"}
 )
-"""Settings that are lists of names, each quoted by itself."""
+"""Settings that are lists of names, of which each is quoted."""
 
 _TABLES = (
     "SELECT pg_catalog.format('%I.%I', n.nspname, c.relname), (SELECT pg_catalog.string_agg(pg_catalog.quote_ident(a.attname), ', ' "
@@ -89,7 +91,7 @@ WHERE k.contype OPERATOR(pg_catalog.=) 'f' AND k.convalidated GROUP BY k.oid, k.
 _SEQUENCES = "SELECT pg_catalog.format('%I.%I', schemaname, sequencename), last_value FROM pg_catalog.pg_sequences WHERE last_value IS NOT NULL"
 
 
-# As old as what reads them, or older.
+# Ordered by OID: a materialized view is older than the views that read it.
 _FILLED = (
     "SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n "
     "ON n.oid OPERATOR(pg_catalog.=) c.relnamespace WHERE c.relkind OPERATOR(pg_catalog.=) 'm' AND c.relispopulated ORDER BY c.oid"
@@ -101,11 +103,11 @@ def clone(settings: Settings, cloning: Cloning) -> Iterator[Clone]:
     """Make a copy of a database's schema with the tool's records, and drop it in the end.
 
     Args:
-        settings: of the original, in which nothing is changed.
-        cloning: how.
+        settings: how to reach the original, in which nothing is changed.
+        cloning: how the copy is made.
 
     Raises:
-        DatabaseRefused: no copy can be made; with three ways out.
+        DatabaseRefused: no copy can be made; the hint names what else can be done.
         Stopped: a signal arrived.
     """
     place = Place(settings, cloning)
@@ -127,13 +129,13 @@ def clone(settings: Settings, cloning: Cloning) -> Iterator[Clone]:
 
 
 def _pg_dump(server: int) -> str:
-    """Return the first `pg_dump` of this machine that can read a server.
+    """Return the path of the first `pg_dump` of this machine that can read a server.
 
     Args:
-        server: its major version.
+        server: the server's major version.
 
     Raises:
-        DatabaseRefused: there is none; with three ways out.
+        DatabaseRefused: there is none; the hint names what else can be done.
     """
     places = [*os.get_exec_path(), *map(str, sorted(_VERSIONS.glob("*/bin"), reverse=True))]
     found = dict.fromkeys(filter(None, (shutil.which("pg_dump", path=place) for place in places)))
@@ -150,7 +152,7 @@ def _pg_dump(server: int) -> str:
 
 
 class _Original:
-    """The database that is copied: one transaction that only reads, so that schema and records belong together."""
+    """The database that is copied, read in one read-only transaction, so that schema and records are of the same moment."""
 
     def __init__(self, settings: Settings, cloning: Cloning) -> None:
         self.settings = settings
@@ -166,17 +168,17 @@ class _Original:
             self.connection.rollback()
 
     def ask(self, statement: str) -> list[tuple[Any, ...]]:
-        """Run one statement."""
+        """Run one statement and return its rows."""
         with explaining(self.sessions.label, self.sessions.secrets):
             return self.sessions.patience.run(self.connection, "reading the schema", send, self.connection, statement)
 
     def locale(self) -> tuple[str, str, str]:
-        """Return encoding and language."""
+        """Return encoding, LC_COLLATE and LC_CTYPE of the database."""
         ((encoding, collate, ctype),) = self.ask(_LOCALE)
         return encoding, collate, ctype
 
     def sizes(self) -> dict[str, Size]:
-        """Return how large its relations are."""
+        """Return the sizes of its relations, by name."""
         return as_sizes(self.ask(SIZES))
 
     @property
@@ -191,10 +193,14 @@ class _Original:
 
 
 class _Filling(Struct):
-    """Puts schema, records and rows into a new database.
+    """Copies schema, records and rows into a new database.
 
     Attributes:
-        failed: statements that failed there, with why.
+        original: the database that is copied.
+        made: how to reach the new database.
+        program: path of `pg_dump`.
+        cloning: how the copy is made.
+        failed: statements that failed in the new database, each with the reason.
     """
 
     original: _Original
@@ -204,7 +210,7 @@ class _Filling(Struct):
     failed: list[str] = field(default_factory=list)
 
     def fill(self) -> tuple[str, ...]:
-        """Fill it; return what it has not."""
+        """Fill the new database; return, in words, what is missing there."""
         sessions = Sessions(self.made)
         sessions.listen(self.cloning.observer, self.cloning.interruption)
         with closing(sessions.open("copy")) as connection:
@@ -227,10 +233,13 @@ class _Filling(Struct):
     # -- the schema -----------------------------------------------------------------------------------------------------------
 
     def _dump(self, *sections: str) -> bytes:
-        """Return what `pg_dump` writes of the schema.
+        """Return the schema as `pg_dump` writes it.
+
+        Args:
+            sections: options that choose a part of it.
 
         Raises:
-            DatabaseRefused: it failed.
+            DatabaseRefused: `pg_dump` failed.
         """
         original, settings = self.original, self.original.settings
         options = [
@@ -286,7 +295,7 @@ class _Filling(Struct):
             return _RESTRICT.sub(b"", written.read())
 
     def _execute(self, run: Any, connection: Any, text: bytes) -> None:
-        """Run a dump, at once where nothing of it fails, else statement by statement."""
+        """Run a dump in one message; if that fails, statement by statement."""
         try:
             run(send, connection, text)
         except psycopg2.Error:
@@ -311,7 +320,7 @@ class _Filling(Struct):
     # -- records and rows -------------------------------------------------------------------------------------------------------
 
     def _copy_records(self, connection: Any) -> None:
-        """Copy the tool's tables as they are."""
+        """Copy the rows of the tool's tables, unless `_copy_rows` has, and set their sequences behind the last row."""
         names = TableNames.of(self.made.table, POSTGRES)
         place = names.schema or self._place_of(names)
         for table in names.all:
@@ -319,7 +328,7 @@ class _Filling(Struct):
             ((there,),) = self.original.ask(f"SELECT pg_catalog.to_regclass({quote_literal(quoted)}) IS NOT NULL")
             if there and not self.cloning.data:
                 self._copy(connection, quoted, f"SELECT * FROM {quoted}", "")
-            if there and table != names.views:  # which has no number
+            if there and table != names.views:  # the view ledger has no `id`
                 send(
                     connection,
                     f"SELECT pg_catalog.setval(s.name, (SELECT coalesce(max(id), 0) OPERATOR(pg_catalog.+) 1 FROM {quoted}), false) "
@@ -327,7 +336,7 @@ class _Filling(Struct):
                 )
 
     def _place_of(self, names: TableNames) -> str:
-        """Return the schema that the ledger stands in, looked up as in a session of the project."""
+        """Return the schema of the ledger, looked up along the search_path that a migration's session has."""
         found = self.original.ask(
             "SELECT n.nspname FROM pg_catalog.unnest(pg_catalog.string_to_array("
             f"{quote_literal(self.original.sessions.place)}, ',')) WITH ORDINALITY AS path(name, at) JOIN pg_catalog.pg_namespace n "
@@ -346,7 +355,7 @@ class _Filling(Struct):
                 cursor.copy_expert(f"COPY {table} {columns} FROM STDIN", rows)
 
     def _copy_rows(self, connection: Any) -> None:
-        """Copy some rows of each table, then take out what refers to rows that did not come along; then the sequences' values."""
+        """Copy some rows of each table, delete those that refer to rows that were not copied, and copy the values of sequences."""
         names = {*TableNames.of(self.made.table, POSTGRES).all}
         for table, columns in self.original.ask(_TABLES):
             if columns:
@@ -355,13 +364,13 @@ class _Filling(Struct):
         orphans = [statement for (statement,) in self.original.ask(_REFERENCES)]
         went = True
         while went:
-            went = any(_count(connection, statement) for statement in orphans)  # who referred to those, too
+            went = any(_count(connection, statement) for statement in orphans)  # others may refer to the deleted rows
         for name, value in self.original.ask(_SEQUENCES):
             with suppress(psycopg2.Error):
                 send(connection, f"SELECT pg_catalog.setval({quote_literal(name)}, {value:d})")
 
     def _fill_views(self, connection: Any) -> None:
-        """Fill the materialized views that the original has rows in, from what is in the copy: nobody can read one without."""
+        """Refresh the materialized views that have rows in the original: one that was never filled cannot be read."""
         for (name,) in self.original.ask(_FILLED):
             try:
                 send(connection, f"REFRESH MATERIALIZED VIEW {name}")
@@ -371,7 +380,7 @@ class _Filling(Struct):
                 self.failed.append(f"REFRESH MATERIALIZED VIEW {name}: {first_line(error)}")
 
     def _copy_settings(self, connection: Any) -> None:
-        """Copy what sessions of the original begin with: a role alters its own settings only as itself."""
+        """Copy the settings that sessions of the original begin with; those of a role are set after `role` is reset to the user."""
         database = quote_identifier(connection.info.dbname)
         everywhere = "true" if self.cloning.server else "false"
         for is_of_role, setting in self.original.ask(_SETTINGS.format(everywhere=everywhere)):

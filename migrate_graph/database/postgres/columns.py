@@ -1,4 +1,4 @@
-"""Finds out from the server which columns a statement of rows reads and writes: a function is made of it, and looked at."""
+"""Finds out which columns a statement on rows reads and writes: the server parses it as the body of a temporary function."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import psycopg2
 from msgspec import Struct
 
 Ask: TypeAlias = Callable[[str], Sequence[tuple[Any, ...]]]
-"""Runs statements of ours unseen, and gives the rows of the last."""
+"""Runs statements of this package, unrecorded, and returns the rows of the last one."""
 
 Thing: TypeAlias = tuple[str, int, int]
-"""Something in the server's catalogs: which catalog, its number there, the number of a part of it."""
+"""An object in the server's catalogs: name of the catalog, OID there, and number of a part of it or 0."""
 
 NEEDS: Final = 140000
-"""Version of the server from which on it takes a function apart before it keeps it."""
+"""First server version with functions whose bodies are parsed when they are created (BEGIN ATOMIC)."""
 
 _PROBE: Final = "migrate_graph_probe"
 
-# Each relation comes with all of its columns: what MERGE writes stands in the tree alone. Names are found in no search_path: that is
-# the body's.
+# Each relation is read with all of its columns: what MERGE writes is only in the parse tree, as column numbers. Every name has its schema,
+# because the search_path is the body's.
 _ASKED: Final = f"""
 SELECT (SELECT CAST(k.relname AS pg_catalog.text) FROM pg_catalog.pg_class k WHERE k.oid OPERATOR(pg_catalog.=) d.refclassid),
   CAST(d.refobjid AS pg_catalog.int8),
@@ -41,25 +41,25 @@ GROUP BY d.refclassid, d.refobjid, d.objid
 })  # fmt: skip
 
 _TREE: Final = re.compile(r":(relid|requiredPerms) (\d+)|:(updatedCols) \(b([ \d]*)\)")
-"""The server's own tree of the statement: for each relation its number, the rights that it takes, and the columns that are updated."""
+"""Parts of the server's parse tree (`prosqlbody`): the OID of each relation, the required permissions, and the updated columns."""
 
 _INSERTS, _DELETES = 1, 8
 _BEFORE_FIRST_COLUMN = 7
-"""The tree counts columns from the first that the server has for itself."""
+"""The tree counts columns from the first system column, so that 8 is the first ordinary one."""
 
 _FIRST_OF_USERS = 16384
 
 
 class Named(Struct, frozen=True):
-    """What a statement of rows names, as the server resolves it.
+    """What a statement on rows names, as the server resolves it.
 
     Attributes:
         uses: columns: `public.t.a`; `public.t.*` where rows are read as a whole.
         writes: columns that it updates; `public.t.*` where it deletes rows.
-        inserts: relations that it puts rows into.
-        relations: numbers of the relations.
-        others: functions, types, sequences.
-        is_known: the server could tell; what it could not take apart may touch anything.
+        inserts: relations into which it inserts rows.
+        relations: OIDs of the relations.
+        others: functions, types and sequences.
+        is_known: the server could parse it; otherwise it may touch anything.
     """
 
     uses: tuple[str, ...] = ()
@@ -74,13 +74,13 @@ UNKNOWN: Final = Named(is_known=False)
 
 
 def named_in(ask: Ask, text: str, *, version: int, is_in_transaction: bool) -> Named:
-    """Return what a statement of rows names.
+    """Return what a statement on rows names.
 
     Args:
-        ask: runs statements in the session that is about to send it.
-        text: of the statement.
-        version: of the server.
-        is_in_transaction: a transaction is open; else one is opened for the question, and rolled back.
+        ask: runs statements in the session that will send the statement.
+        text: the statement.
+        version: version of the server.
+        is_in_transaction: a transaction is open; otherwise one is opened for the query, and rolled back.
     """
     if version < NEEDS:
         return UNKNOWN
@@ -88,7 +88,7 @@ def named_in(ask: Ask, text: str, *, version: int, is_in_transaction: bool) -> N
     probe = f"CREATE FUNCTION pg_temp.{_PROBE}() RETURNS void LANGUAGE sql BEGIN ATOMIC\n{text}\n; END"
     try:
         rows = ask(f"{begin}; {probe}; {_ASKED}")
-    except psycopg2.Error:  # it is wrong itself, or one of those that no function may consist of
+    except psycopg2.Error:  # the statement is wrong, or not allowed in such a function
         found = UNKNOWN
     else:
         found = _read(rows)
@@ -111,7 +111,7 @@ def _read(rows: Sequence[tuple[Any, ...]]) -> Named:
     names: dict[int, str] = {}
     columns: dict[int, dict[int, str]] = {}
     for catalog, number, parts, name, known, _ in rows:
-        if number < _FIRST_OF_USERS or catalog == "pg_namespace":  # of the probe itself: its schema
+        if number < _FIRST_OF_USERS or catalog == "pg_namespace":  # the server's own; or the schema of the probe
             continue
         if name is None:
             others.add((catalog, number, 0))
@@ -138,7 +138,13 @@ def _numbered(columns: Sequence[str]) -> Iterator[tuple[int, str]]:
 def _written(
     tree: str, names: Mapping[int, str], columns: Mapping[int, Mapping[int, str]]
 ) -> tuple[set[str], set[str]]:
-    """Return the columns that a tree updates, and the relations that it puts rows into."""
+    """Return the columns that a statement updates or deletes, and the relations into which it inserts.
+
+    Args:
+        tree: the parse tree of the statement.
+        names: names of the relations, by OID.
+        columns: names of their columns, by OID and number.
+    """
     writes: set[str] = set()
     inserts: set[str] = set()
     relation = 0

@@ -65,7 +65,7 @@ def read_contents(settings: Settings, *, unstable: Mapping[str, Collection[str]]
 
 
 def _own_tables(cursor: Any, names: TableNames) -> tuple[str, ...]:
-    """Return the tool's own tables by their full names; they are looked for as the project looks for them."""
+    """Return the names of the tool's own tables with their schemas, looked up along the project's search_path."""
     wanted = ", ".join(f"to_regclass({quote_literal(names.quoted(each))})" for each in names.all)
     cursor.execute(
         "SELECT format('%I.%I', n.nspname, c.relname) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
@@ -75,17 +75,20 @@ def _own_tables(cursor: Any, names: TableNames) -> tuple[str, ...]:
 
 
 def _spelled(text: str, place: str) -> str:
-    """Return a text in which a schema that was made for one use is called as in every other run."""
+    """Return a text in which the name of a scratch schema is replaced by one that is the same in every run."""
     return text.replace(place, "scratch") if place.startswith(PREFIX) else text
 
 
 def _is_others(identity: str, place: str) -> bool:
-    """Return whether something belongs to a schema that somebody else uses for his tries."""
+    """Return whether an object belongs to the scratch schema of another run."""
     return identity.startswith(PREFIX) and identity.partition(".")[0] != place
 
 
 def _numbered(columns: list[Any]) -> frozenset[tuple[int, int]]:
-    """Return the columns that number rows as they come, and those that refer to one."""
+    """Return the columns that get their values from a sequence, and those that refer to one by a foreign key.
+
+    Each is the OID of its table with its number there.
+    """
     referring: dict[str, list[tuple[int, int]]] = {}
     for table, _, number, _, _, to in columns:
         for each in to:
@@ -99,7 +102,7 @@ def _rows(
 ) -> Rows:
     texts = {column: f"CAST(x.{column} AS text)" for _, _, _, column, *_ in columns}
     counting = frozenset(column for table, _, number, column, *_ in columns if (table, number) in numbered)
-    # By name: two migrations that add a column each may change places.
+    # Sorted by name: if two migrations each add a column, their order may differ between two runs.
     whole = ", ".join(texts[column] for column in sorted(texts) if column not in counting and column not in unstable)
     sums = [f"sum(CAST(hashtextextended(quote_nullable({text}), 1) AS numeric))" for text in texts.values()]
     row = f"sum(CAST(hashtextextended(CAST(CAST(ARRAY[{whole}] AS text[]) AS text), 2) AS numeric))"

@@ -1,4 +1,4 @@
-"""What hangs on what, by the server's own records, read again as a database changes."""
+"""Which objects depend on which, from `pg_depend`, read again as the database changes."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Final
 from migrate_graph.database.postgres.columns import Thing
 from migrate_graph.database.postgres.facts import Read
 
-# A view hangs on what its rule reads, a column on what its default calls; a constraint stands for its index, a type for what it is the
-# rows, the array or the ranges of; whatever an extension brought stands for the extension.
+# An object that others know as part of another one is replaced by that: the rule of a view by the view, a default by its column, the index
+# of a constraint by the constraint, a row type by its relation, an array or multirange type by its element or range type, and a member of
+# an extension by the extension.
 _STANDS_FOR: Final = """
 SELECT {given}, z.class, CAST(z.number AS int8), CAST(z.part AS int)
 FROM {source}
@@ -50,7 +51,7 @@ _NAMED: Final = "(SELECT k AS class, n AS number, 0 AS part FROM unnest($1) n CR
 
 
 class Dependencies:
-    """What each thing hangs on, as it was last read.
+    """What each object depends on, as it was last read.
 
     Args:
         read: see `facts.Read`.
@@ -61,19 +62,19 @@ class Dependencies:
         self._known: dict[tuple[str, int], dict[int, set[Thing]]] = {}
 
     def read_whole(self) -> None:
-        """Read everything."""
+        """Read all dependencies."""
         self._known = self._found(None)
 
     def of(self, thing: Thing) -> frozenset[Thing]:
-        """Return what something hangs on, as it was last read."""
+        """Return what an object depends on, as it was last read."""
         catalog, number, part = thing
         return frozenset(self._known.get((catalog, number), {}).get(part, ()))
 
     def renew(self, things: Iterable[Thing]) -> None:
-        """Read again what some things hang on; of what is gone that is nothing.
+        """Read again what some objects depend on; an object that does not exist any more depends on nothing.
 
         Args:
-            things: which; each stands for all of its parts, too.
+            things: the objects; each includes all of its parts.
         """
         asked = {(catalog, number) for catalog, number, _ in things}
         if not asked:
@@ -87,8 +88,8 @@ class Dependencies:
         """Return the relations and columns that a view reads, also through other views.
 
         Args:
-            view: its number.
-            stops: whether what a relation reads is not read with it.
+            view: OID of the view.
+            stops: takes the OID of a relation; returns whether to read it does not read what it was made from (a materialized view).
         """
         found: set[Thing] = set()
         ahead, seen = [view], {view}
@@ -104,7 +105,7 @@ class Dependencies:
         return frozenset(found)
 
     def stand_for(self, things: Iterable[Thing]) -> frozenset[Thing]:
-        """Return what things stand for: an array for its type, a type of an extension for the extension."""
+        """Return what objects are part of, or the objects themselves: for an array type its element type, for a member its extension."""
         asked = frozenset(things)
         if not asked:
             return frozenset()
@@ -118,7 +119,7 @@ class Dependencies:
         )
 
     def _found(self, numbers: frozenset[int] | None) -> dict[tuple[str, int], dict[int, set[Thing]]]:
-        """Read what the things of these numbers hang on; None: all of them."""
+        """Read what the objects with these OIDs depend on; None for all objects."""
         is_some = numbers is not None
         parts = self._read(
             _PARTS.format(

@@ -1,4 +1,4 @@
-"""What a database is made of, in PostgreSQL's own words, read again as it changes; the difference of two readings."""
+"""Reads the facts of a database (its objects and their definitions, as PostgreSQL writes them) again and again, and compares them."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from migrate_graph.database import watching
 from migrate_graph.database.postgres.facts_query import OF_PRIVILEGES, PARTS, Part, Scope, facts_query
 
 Key: TypeAlias = tuple[str, int, int, str]
-"""What stays the same when a thing is renamed: its catalog, its number there, the number of a part of it, and the kind of fact."""
+"""What identifies a fact even if its object is renamed: catalog, OID, number of a part, and kind of fact."""
 
 Read: TypeAlias = Callable[[str, frozenset[int]], Sequence[tuple[Any, ...]]]
-"""Runs a query under `SETTINGS`, with the numbers of the relations that it is about, and gives its rows."""
+"""Runs a query under `SETTINGS`, with the OIDs of the relations to read as its parameter, and returns its rows."""
 
 
 class _Known(Struct, frozen=True):
     """One fact, as it was read.
 
     Attributes:
-        fact: which.
-        definition: in the server's words.
-        part: of the query that told it.
-        relation: that it belongs to; 0 for none.
+        fact: its kind and name.
+        definition: its definition, as the server writes it.
+        part: name of the part of the query that read it.
+        relation: OID of the relation that it belongs to; 0 for none.
     """
 
     fact: Fact
@@ -36,14 +36,14 @@ class _Known(Struct, frozen=True):
 
 
 class Difference(watching.Difference, frozen=True):
-    """What is otherwise than before.
+    """How facts differ from an earlier reading.
 
     Attributes:
         retyped: the types of columns, before and after, where they are not the same.
-        invalid: indexes that became unusable, by name.
-        made: facts that were added, or are the same of another thing: it was taken away and made anew.
-        anew: keys of what was added, changed or made anew, if only as it was.
-        gone: keys of what was there before and is not any more, or not as it was, with what that was.
+        invalid: names of indexes that became invalid.
+        made: facts of new objects; also of an object that was dropped and created again as it was.
+        anew: keys of facts that were added or changed, or whose object was created again.
+        gone: facts that were removed or changed, by key, as they were before.
     """
 
     retyped: Mapping[str, tuple[str, str]] = field(default_factory=dict)
@@ -54,12 +54,12 @@ class Difference(watching.Difference, frozen=True):
 
 
 class Facts:
-    """What a database is made of, read again and again as it changes.
+    """The facts of a database, as they were last read.
 
     Args:
         read: see `Read`.
-        version: of the server.
-        own: quoted names of the tool's tables.
+        version: version of the server.
+        own: quoted names of the tool's tables, which are left out.
     """
 
     def __init__(self, read: Read, *, version: int, own: Collection[str]) -> None:
@@ -72,11 +72,11 @@ class Facts:
         self._code: str | None = None
 
     def ask(self, query: str) -> Sequence[tuple[Any, ...]]:
-        """Run a query as facts are read."""
+        """Run a query with the same settings as for facts."""
         return self._read(query, frozenset())
 
     def definitions(self) -> dict[Fact, str]:
-        """Return every fact that was read, with its definition."""
+        """Return the definitions of all facts."""
         return {known.fact: known.definition for known in self._known.values()}
 
     def fact_of(self, catalog: str, number: int, part: int = 0) -> Fact | None:
@@ -87,21 +87,21 @@ class Facts:
         return None
 
     def relation_of(self, key: Key) -> Fact | None:
-        """Return the relation that a fact is a part of; None where it is one itself, or none's."""
+        """Return the relation that a fact belongs to; None for a relation itself, and for facts that belong to none."""
         relation = self._known[key].relation
         return self.fact_of("pg_class", relation) if relation and key[:3] != ("pg_class", relation, 0) else None
 
     def read_whole(self) -> Difference:
-        """Read everything; return what is otherwise than it was known."""
+        """Read all facts; return how they differ from the last reading."""
         return difference(*self._exchange(Scope()))
 
     def read_changed(self, relations: Iterable[int], written: frozenset[str], said: str) -> Difference:
-        """Read what may have changed; return what has.
+        """Read the facts that may have changed; return how they differ from the last reading.
 
         Args:
-            relations: numbers of those that were locked so that they could be changed.
-            written: catalogs of which rows were written.
-            said: the statements that may have changed something, in lower case.
+            relations: OIDs of relations with a lock that allows to change them.
+            written: names of catalogs in which rows were written.
+            said: the statements that may have changed facts, in lower case.
         """
         touched = frozenset(relations)
         parts = {name for name, part in PARTS.items() if self._is_due(part, written, said)}
@@ -113,7 +113,7 @@ class Facts:
         found = difference(old, new)
         if not found.renamed:
             return found
-        # What has another name is spelled otherwise in the definitions of others, too.
+        # A renamed object also has its new name in the definitions of others, so everything is read.
         self._replace(new, old)
         parts = {name for name, part in PARTS.items() if not part.shared or name in parts}
         return difference(*self._exchange(Scope(None, frozenset(parts))))
@@ -126,14 +126,14 @@ class Facts:
         return part.words is OF_PRIVILEGES and bool(self._of_part.get("default grants"))
 
     def _kept_code(self) -> str:
-        """Return the code that is kept in the database, in lower case: whoever calls it need not say what it does."""
+        """Return the code of functions and rules in lower case: a statement that calls one need not contain the words of what it does."""
         if self._code is None:
             keys = [*self._of_part.get("function", ()), *self._of_part.get("rule", ())]
             self._code = "\n".join(self._known[key].definition for key in keys).lower()
         return self._code
 
     def _exchange(self, scope: Scope) -> tuple[dict[Key, _Known], dict[Key, _Known]]:
-        """Read what is in a scope; return what was known of it, and what is known now."""
+        """Read the facts of a scope; return those known before, and those known now."""
         rows = self._read(facts_query(self._version, self._own, scope), scope.relations or frozenset())
         if scope.parts is None or not scope.parts.isdisjoint({"function", "rule"}):
             self._code = None
@@ -176,7 +176,7 @@ _KINDS_OF_OBJECTS: Final = (
 
 
 def difference(old: Mapping[Key, _Known], new: Mapping[Key, _Known]) -> Difference:
-    """Return what became of facts."""
+    """Return how facts differ between two readings."""
     was = {known.fact: known.definition for known in old.values()}
     now = {known.fact: known.definition for known in new.values()}
     removed = was.keys() - now.keys()
@@ -223,7 +223,7 @@ def _without_order(facts: Iterable[Fact]) -> Iterable[Fact]:
 
 
 def _really_changed(was: Mapping[Fact, str], now: Mapping[Fact, str]) -> Iterable[Fact]:
-    """Yield what is defined otherwise; the order of columns only where no column came or went."""
+    """Yield facts with another definition; the order of columns only if no column of the table was added or removed."""
     came_or_went = {fact.identity.rpartition(".")[0] for fact in was.keys() ^ now.keys() if fact.kind == "column"}
     for fact in was.keys() & now.keys():
         if was[fact] != now[fact] and not (fact.kind == "column order" and fact.identity in came_or_went):

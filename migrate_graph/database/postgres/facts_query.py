@@ -1,4 +1,4 @@
-"""The one query that reads what a PostgreSQL database is made of: an arm for each kind of thing."""
+"""The query that reads the facts of a PostgreSQL database: a UNION with one part for each kind of object."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ SETTINGS: Final = (
     "pg_catalog.set_config('extra_float_digits', '1', true), pg_catalog.set_config('quote_all_identifiers', 'off', true), "
     "pg_catalog.set_config('bytea_output', 'hex', true)"
 )
-"""What must hold while facts are read: definitions differ by session, and no name may be found anywhere but in the catalog."""
+"""Settings under which facts are read, because the server writes definitions by the session's settings. With this search_path, names
+without a schema are only the server's own."""
 
 
 def _acl(acl: str, kind: str, owner: str) -> str:
-    """Return what writes privileges in a fixed order; null where they are what nobody has touched."""
+    """Return an SQL expression that writes privileges in a fixed order; NULL where they are the default ones."""
     default = f"acldefault('{kind}', {owner})"
     spelled = "(SELECT string_agg(CAST(a AS text), ',' ORDER BY CAST(a AS text) COLLATE \"C\") FROM unnest({}) a)"
     return f"nullif({spelled.format(acl)}, {spelled.format(default)})"
 
 
 def _free(catalog: str, alias: str) -> str:
-    """Return the condition that no extension owns an object, and that it is not the server's own."""
+    """Return an SQL condition: an object belongs neither to an extension nor to the server."""
     return (
         f"{alias}.oid >= 16384 AND NOT EXISTS (SELECT FROM pg_depend byext WHERE byext.classid = '{catalog}'::regclass "
         f"AND byext.objid = {alias}.oid AND byext.deptype = 'e')"
@@ -38,16 +39,16 @@ def _names(query: str) -> str:
 
 
 class Part(Struct, frozen=True):
-    """One arm of the query.
+    """One part of the query.
 
     Attributes:
-        sql: gives kind, identity, definition, catalog, number, number of the part, and the relation that it belongs to.
+        sql: selects kind, identity, definition, catalog, OID, number of the part, and OID of the relation that it belongs to.
         catalogs: it must be read again when rows of one of these were written.
         of_relations: it reads only from `rel`, and can be restricted to some relations.
-        shared: it is about what all databases of the server share.
-        since: version of the server that has it.
-        words: and only where one of these was said, or may have been said by code that is kept in the database: those catalogs change
-            with every table; empty: that makes no difference.
+        shared: it reads objects that all databases of the server share.
+        since: first version of the server that has such objects.
+        words: it need only be read again if a statement, or code in the database, contains one of these, because rows of `catalogs` are
+            written for every new table, too; empty where that does not matter.
     """
 
     sql: str
@@ -99,7 +100,7 @@ FROM rel c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.
 LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum WHERE c.relkind IN ('r', 'p', 'f', 'v', 'm', 'c')
 """
 
-# The order counts only where columns are what they were: a new one comes last, as everybody knows.
+# The order only matters while the columns are the same: a new column always comes last.
 _COLUMN_ORDER = """
 SELECT 'column order', c.id, string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum), 'pg_class', c.oid, 0, c.oid
 FROM rel c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped WHERE c.relkind IN ('r', 'p', 'f', 'c')
@@ -350,7 +351,7 @@ _OTHER_GRANTS = " UNION ALL ".join((
 
 
 def _said_of_objects(kind: str, catalog: str, text: str) -> str:
-    """Return an arm for what is said of objects of any kind: comments, security labels; the tool's and the extensions' are left out."""
+    """Return a part of the query for comments or security labels of all objects but those of the tool and of extensions."""
     return f"""
 SELECT '{kind}', o.type || ' ' || o.identity, d.{text}, CAST(CAST(d.classoid AS regclass) AS text), d.objoid, CAST(d.objsubid AS int), CAST(0 AS oid)
 FROM {catalog} d CROSS JOIN LATERAL pg_identify_object(d.classoid, d.objoid, d.objsubid) o
@@ -372,7 +373,7 @@ UNION ALL SELECT 'setting', concat_ws(' ', 'role ' || nullif(pg_get_userbyid(s.s
 """
 
 OF_PRIVILEGES: Final = ("grant", "revoke", "privileges", "own")
-"""What whoever changes privileges must say; but where others are the default, new things have some at once."""
+"""One of these words is in every statement that changes privileges. With default privileges, new objects may have some without it."""
 
 _OF_TYPES = ("type", "domain", "enum", "schema", "owned", "extension")
 
@@ -418,7 +419,7 @@ SHARED: Final = (
     "pg_authid", "pg_auth_members", "pg_database", "pg_db_role_setting", "pg_tablespace", "pg_parameter_acl", "pg_replication_origin",
     "pg_shdescription", "pg_shseclabel", "pg_subscription",
 )  # fmt: skip
-"""Catalogs that all databases of a server share: what is written there, no copy of a database keeps to itself."""
+"""Catalogs that all databases of a server share: a change there is not limited to a copy of a database."""
 
 _ROWS_OF_RELATIONS: Final = (
     "pg_class", "pg_attribute", "pg_attrdef", "pg_index", "pg_constraint", "pg_trigger", "pg_rewrite", "pg_policy", "pg_statistic_ext",
@@ -428,15 +429,15 @@ _ROWS_OF_RELATIONS: Final = (
 WATCHED: Final = tuple(
     dict.fromkeys([*_ROWS_OF_RELATIONS, *SHARED, *(name for part in PARTS.values() for name in part.catalogs)])
 )
-"""Catalogs whose written rows are counted."""
+"""Catalogs for which it is counted whether a transaction has written rows."""
 
 
 class Scope(Struct, frozen=True):
-    """How much of a database is read; everything, what all databases of the server share included, where both are None.
+    """Which facts are read. If both are None, all are, including those of objects that all databases of the server share.
 
     Attributes:
-        relations: numbers of the relations whose facts are read; None: of all.
-        parts: names of the parts of the query; None: all.
+        relations: OIDs of the relations whose facts are read; None for all.
+        parts: names of the parts of the query; None for all.
     """
 
     relations: frozenset[int] | None = None
@@ -444,24 +445,24 @@ class Scope(Struct, frozen=True):
 
 
 OF_ONE_DATABASE: Final = Scope(None, frozenset(name for name, part in PARTS.items() if not part.shared))
-"""Everything but what all databases of the server share."""
+"""All facts but those of objects that all databases of the server share."""
 
 
 FORGETS_ON_DEMAND: Final = 150000
-"""Version of the server from which on the counters of a transaction are certainly gone when it has ended, if that is asked for."""
+"""First server version with `pg_stat_force_next_flush()`: after it, the counters of a transaction are reset when it ends."""
 
 
 NOTHING_COUNTED: Final = "track_counts"
-"""Stands for all catalogs, where the server counts no rows."""
+"""Stands in the rows of `counting` for all catalogs, where `track_counts` is off."""
 
 
 def counting(version: int) -> str:
-    """Return the query of the watched catalogs of which the open transaction has written rows; of `NOTHING_COUNTED` where that is not known.
+    """Return the query for the watched catalogs in which the open transaction has written rows; `NOTHING_COUNTED` where that is not known.
 
-    The server is asked to begin anew with the next transaction, where it can be.
+    Where the server can, it resets its counters at the end of the transaction.
 
     Args:
-        version: of the server.
+        version: version of the server.
     """
     names = ", ".join(f"'{name}'" for name in WATCHED if _has(name, version))
     anew = "SELECT pg_catalog.pg_stat_force_next_flush(); " if version >= FORGETS_ON_DEMAND else ""
@@ -476,10 +477,10 @@ def counting(version: int) -> str:
 
 
 _TELLS_EVERYBODY: Final = 140000
-"""Version of the server from which on ordinary roles may read this of subscriptions."""
+"""First server version in which ordinary roles may read `oid` and `subsynccommit` of subscriptions."""
 
 _REGCOLLATION: Final = 130000
-"""Version of the server from which on it writes the names of collations itself."""
+"""First server version with the type `regcollation`, which writes the names of collations."""
 
 
 def _has(catalog: str, version: int) -> bool:
@@ -488,12 +489,12 @@ def _has(catalog: str, version: int) -> bool:
 
 
 def facts_query(version: int, own: Collection[str], scope: Scope) -> str:
-    """Return the one query that reads facts; `$1` stands in it for the numbers of relations where only some are read.
+    """Return the query that reads facts; if only some relations are read, `$1` stands for their OIDs.
 
     Args:
-        version: of the server.
-        own: quoted names of the tool's tables, which are no facts.
-        scope: how much is read.
+        version: version of the server.
+        own: quoted names of the tool's tables, which are left out.
+        scope: which facts are read.
     """
     parts = scope.parts if scope.parts is not None else PARTS.keys()
     chosen = [(name, part.sql) for name, part in PARTS.items() if name in parts and version >= part.since]
@@ -533,17 +534,17 @@ rel AS MATERIALIZED (SELECT * FROM every c{only})
 
 
 def with_numbers(query: str, relations: Collection[int]) -> str:
-    """Return a query with the numbers of relations in their place."""
+    """Return a query with `$1` replaced by the OIDs of relations."""
     return query.replace("$1", f"CAST('{as_array(relations)}' AS oid[])")
 
 
 def as_array(numbers: Collection[int]) -> str:
-    """Write numbers as the server writes an array."""
+    """Return numbers as the text of an array."""
     return f"{{{','.join(map(str, sorted(numbers)))}}}"
 
 
 def numbers_of(tables: Collection[str]) -> str:
-    """Return the query of the numbers of tables, and of the sequences that belong to them.
+    """Return the query for the OIDs of tables and of the sequences that belong to them.
 
     Args:
         tables: quoted names.

@@ -1,4 +1,4 @@
-"""Asks which materialized views have their rows, and writes what fills one."""
+"""Reads which materialized views are filled, and writes the statements that fill one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from migrate_graph.database.postgres.snapshot import texts
 from migrate_graph.database.views.catalog import Contents
 from migrate_graph.quoting import quote_identifier
 
-# Nothing is locked by asking. `role`: the owner, where this session's role has not what he has, and may become him.
+# The query locks no view. `role`: the owner, if this session's role must become the owner to fill the view, and may.
 _CONTENTS = """
 SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) AS identity, c.relispopulated AS populated,
     CASE WHEN pg_catalog.pg_has_role(c.relowner, 'USAGE') OR NOT pg_catalog.pg_has_role(c.relowner, 'MEMBER') THEN ''
@@ -20,19 +20,23 @@ WHERE c.relkind = 'm' AND pg_catalog.format('%I.%I', n.nspname, c.relname) = ANY
 
 
 def contents_of(identities: Collection[str]) -> str:
-    """Return the query for what is in some materialized views."""
+    """Return the query for whether some materialized views are filled; `contents_in` reads its rows."""
     return _CONTENTS.format(identities=texts(identities))
 
 
 def contents_in(rows: Iterable[list[Any]]) -> dict[str, Contents]:
-    """Return what is in them, oldest first."""
+    """Return the rows of `contents_of` as `Contents`, by name, the oldest view first."""
     return {identity: Contents(bool(populated), role) for identity, populated, role in rows}
 
 
 def filling(identity: str, role: str) -> Iterator[str]:
-    """Yield the statements that fill one; another role is this session's only as long as that takes.
+    """Yield the statements that fill a materialized view.
 
-    What the query calls runs as the owner in any case. A view that has never had its rows cannot be refreshed CONCURRENTLY.
+    The functions that its query calls run as its owner in any case. CONCURRENTLY is not possible for a view that was never filled.
+
+    Args:
+        identity: quoted name of the view.
+        role: the role that the session has meanwhile; empty for its own.
     """
     if role:
         yield f"SET LOCAL ROLE {quote_identifier(role)}"

@@ -1,4 +1,4 @@
-"""One look at the open transaction: which relations it has locked, how strongly, and how many rows of each it has read and written."""
+"""Reads the locks and counters of the open transaction: which relations it has locked, and how many of their rows it has read and written."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any, Final, TypeAlias
 from msgspec import Struct
 
 Ask: TypeAlias = Callable[[str], Sequence[tuple[Any, ...]]]
-"""Runs one statement of ours in the open transaction, unseen, and gives its rows."""
+"""Runs one statement of this package in the open transaction, unrecorded, and returns its rows."""
 
 _RELATIONS = "'r', 'p', 'v', 'm', 'f', 'S', 'c'"
 
-# Names are found in no search_path here: that is the body's. Each relation is looked up by its number (OFFSET 0 keeps the planner, who
-# expects a thousand locks, from reading all of pg_class). What a serializable transaction has read (SIReadLock) keeps nobody waiting, and
-# stays behind its end.
+# Every name has its schema, because the search_path may be the body's. Each relation is looked up by its OID: the planner expects a thousand
+# locks, and without OFFSET 0 it would read all of pg_class. A SIReadLock of a serializable transaction is left out: it blocks nobody, and
+# may stay after the end of its transaction.
 _GLANCE = (
     "SELECT CAST(l.relation AS pg_catalog.int8), l.modes, c.kind, c.name, c.file, "
     "pg_catalog.pg_stat_get_xact_numscans(l.relation), pg_catalog.pg_stat_get_xact_tuples_returned(l.relation) "
@@ -38,7 +38,7 @@ FILES: Final = (
     "WHERE c.oid OPERATOR(pg_catalog.>=) 16384 AND c.relkind OPERATOR(pg_catalog.=) "
     f'ANY (CAST(ARRAY[{_RELATIONS}] AS pg_catalog."char"[]))'
 )
-"""Asks in which file each relation lies: another file later means that it was written anew."""
+"""SQL: the file of each relation. Another file later means that the relation was rewritten."""
 
 _STRENGTH: Final = {
     "AccessShareLock": 1, "RowShareLock": 2, "RowExclusiveLock": 3, "ShareUpdateExclusiveLock": 4, "ShareLock": 5,
@@ -69,13 +69,13 @@ class Seen(Struct, frozen=True):
     """What the open transaction has done with one relation.
 
     Attributes:
-        name: qualified; None where it was dropped.
-        kind: as `pg_class.relkind`.
-        modes: locks that it holds.
-        file: where the relation lies.
-        scans: how often it was read from end to end.
-        read: rows, in whatever way.
-        written: rows inserted, updated and deleted.
+        name: name with schema; None where it was dropped.
+        kind: as in `pg_class.relkind`.
+        modes: the locks that the transaction holds on it.
+        file: number of the relation's file (`relfilenode`).
+        scans: number of sequential scans (of an index: of its scans).
+        read: number of rows read, by any kind of scan.
+        written: numbers of rows inserted, updated and deleted.
     """
 
     name: str | None
@@ -88,11 +88,15 @@ class Seen(Struct, frozen=True):
 
     @property
     def may_have_changed(self) -> bool:
-        """Whether it was locked as no statement needs that only reads or writes rows."""
+        """Whether it has a stronger lock than statements need that only read or write rows."""
         return _STRENGTH.get(strongest(self.modes), 0) > _STRONGEST_OF_DATA
 
     def has_moved_since(self, was: Seen) -> bool:
-        """Return whether rows of it were read or written since another look."""
+        """Return whether rows of it were read or written since an earlier look.
+
+        Args:
+            was: the result of the earlier look.
+        """
         return (self.scans, self.read, self.written) != (was.scans, was.read, was.written)
 
 
@@ -102,7 +106,7 @@ Glance: TypeAlias = Mapping[int, Seen]
 
 
 def glance(ask: Ask) -> Glance:
-    """Return what the open transaction has done with each relation that it has locked, by number."""
+    """Return what the open transaction has done with each relation that it has locked, by OID."""
     return {
         number: Seen(name, kind or "", frozenset(modes), file or 0, scans, read, (inserted, updated, deleted))
         for number, modes, kind, name, file, scans, read, inserted, updated, deleted in ask(_GLANCE)

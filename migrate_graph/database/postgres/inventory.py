@@ -1,4 +1,4 @@
-"""Reads everything that a PostgreSQL database is made of in one query, as bytes, while others create and drop."""
+"""Reads all facts of a PostgreSQL database in one query, while other sessions may create and drop objects."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ _LIMITS: Final = (
     "SELECT pg_catalog.set_config('lock_timeout', '200ms', true), pg_catalog.set_config('statement_timeout', '60s', true), "
     "pg_catalog.set_config('jit', 'off', true)"
 )
-"""Definitions are read under the weakest lock. Whoever changes a table is waited for for less than `deadlock_timeout` (1 s): the locks that
-are held meanwhile may be what he waits for, and then the server would end one of the two."""
+"""Settings of the transaction. To read a definition needs a lock on its table. The wait for a session that changes the table is shorter than
+`deadlock_timeout` (1 s): that session may wait for locks of this transaction, and then the server would end one of the two."""
 
 _TRIES: Final = 8
 
 _PASSING: Final = frozenset({"55P03", "XX000", "42P01", "42704", "42883", "42703", "3F000"})
-"""What the server answers while somebody changes something, or when it was dropped while its definition was read: that is looked up outside
-of the snapshot."""
+"""SQLSTATEs of errors while another session changes an object, or drops it before its definition is read: the server looks definitions up
+outside of the query's snapshot."""
 
 _NOT_FOR_EVERYBODY: Final = frozenset({"user mapping"})
-"""Kinds of which only some roles may see the definition, in which passwords stand."""
+"""Kinds whose definitions are left out: they may contain passwords, and only some roles may see them."""
 
 
 class Reading:
-    """One reading, tried again where others drop what is being read.
+    """One reading of all facts, which may be tried several times.
 
     Attributes:
-        query: gives the rows that `inventory` understands.
+        query: the query whose rows `inventory` reads.
     """
 
     def __init__(self, connection: Any, *, own: Collection[str]) -> None:
@@ -42,22 +42,22 @@ class Reading:
         self._in_bytes = has_any_bytes(connection)
         query = facts_query(connection.info.server_version, own, OF_ONE_DATABASE)
         if self._in_bytes:
-            # It holds what is no text in the connection's encoding. Elsewhere rows as they are take half the time.
+            # The database may hold bytes that are no text in the connection's encoding. For other databases plain rows take half the time.
             query = (
                 "SELECT pg_catalog.convert_to(CAST(coalesce(json_agg(json_build_array(f.part, f.kind, f.id, f.def, f.class, "
                 "CAST(f.at AS int8), f.sub, CAST(f.rel AS int8))), '[]') AS text), 'SQL_ASCII') "
                 f"FROM ({query}) AS f(part, kind, id, def, class, at, sub, rel)"
             )
         query = f"{SETTINGS}; {_LIMITS}; {query}"
-        self.query = query.replace("%", "%%")  # as it is for the driver
+        self.query = query.replace("%", "%%")  # the query is run with parameters, so `%` must be escaped
 
     def may_try_again(self, error: Any) -> bool:
-        """Return whether another try may find everything in its place."""
+        """Return whether another try may succeed after this error."""
         self._left -= 1
         return self._left > 0 and error.pgcode in _PASSING
 
     def inventory(self, rows: list[tuple[Any, ...]]) -> Inventory:
-        """Return what was read."""
+        """Return the facts in the rows of `query`."""
         if self._in_bytes:
             rows = json.loads(bytes(rows[0][0]).decode("utf-8", "surrogateescape"))
         names = {

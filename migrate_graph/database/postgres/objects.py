@@ -1,4 +1,4 @@
-"""Tells what depends on some objects of PostgreSQL, and how functions and policies are."""
+"""Reads which objects depend on others, and reads functions, policies and other objects completely."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from migrate_graph.database.relation import Item, Relation
 from migrate_graph.database.views.manager_text import bare, parted
 
 Address: TypeAlias = tuple[int, int, int]
-"""An object as `pg_depend` names it: its catalog, its OID, and the number of a column or 0."""
+"""An object as in `pg_depend`: OID of its catalog, its OID there, and the number of a column or 0."""
 
 PG_CLASS, PG_EXTENSION = 1259, 3079
 """OIDs of `pg_class` and `pg_extension`, the same in every database."""
 
-# What `COMMENT ON` calls what `pg_identify_object` calls otherwise.
+# The word in `COMMENT ON` for kinds that `pg_identify_object` calls otherwise.
 _COMMENTED = {
     "TABLE CONSTRAINT": "CONSTRAINT",
     "TABLE COLUMN": "COLUMN",
@@ -45,9 +45,9 @@ _LISTS = {
     "temp_tablespaces",
 }
 
-# Whatever a DROP … CASCADE of the seeds would take along, each row with one reason for it. When a part goes (i: of a view its query, of a
-# generated column its expression; P: of a partitioned index; e: a member of an extension), so does the whole, with all that depends on it.
-# LATERAL looks up one object at a time: the cost follows what is reached, not the size of the catalog.
+# Everything that DROP … CASCADE of the seeds would drop, each row with one object that it depends on. When a part is dropped (i: the query
+# of a view, the expression of a generated column; P: a part of a partitioned index; e: a member of an extension), the whole is dropped,
+# too, with all that depends on it. LATERAL looks up one object at a time: the cost depends on what is found, not on the catalog's size.
 _REACH = """
 WITH RECURSIVE reach (classid, objid, objsubid, onclass, onobject, oncolumn) AS (
     SELECT seed.classid, seed.objid, seed.objsubid, 0::oid, 0::oid, 0
@@ -72,7 +72,7 @@ WITH RECURSIVE reach (classid, objid, objsubid, onclass, onobject, oncolumn) AS 
 )
 """
 
-# The relation that an object is a part of: it goes with it, and is restored with it.
+# The relation that an object is a part of: it is dropped and restored together with that.
 _WHOLE = """CASE o.classid
     WHEN 'pg_catalog.pg_rewrite'::regclass THEN (SELECT x.ev_class FROM pg_catalog.pg_rewrite x WHERE x.oid = o.objid)
     WHEN 'pg_catalog.pg_trigger'::regclass THEN (SELECT x.tgrelid FROM pg_catalog.pg_trigger x WHERE x.oid = o.objid)
@@ -88,9 +88,9 @@ _WHOLE = """CASE o.classid
             AND x.refclassid = o.classid AND x.deptype IN ('i', 'a') ORDER BY x.deptype DESC LIMIT 1) END
     END"""
 
-# What else an object is a part of: an array its element type, a multirange and its functions their range, a constraint its trigger,
-# what an operator class consists of that, an expression its generated column, an index its constraint or the index of the partitioned
-# table. Each part that takes its whole along has it here; a member of an extension is something by itself.
+# Other objects that an object may be a part of. An array: of its element type; a multirange and its functions: of the range; a constraint
+# trigger's constraint: of the trigger; operators and functions of an operator class: of that; an expression: of its generated column; an
+# index: of its constraint, or of the index of the partitioned table. A member of an extension is no part of it here.
 _OTHER_WHOLE = """coalesce(
     CASE WHEN o.classid IN ('pg_catalog.pg_type'::regclass, 'pg_catalog.pg_proc'::regclass) THEN
         (SELECT pg_catalog.json_build_array(x.refclassid::int8, x.refobjid::int8, 0) FROM pg_catalog.pg_depend x WHERE x.classid = o.classid
@@ -108,7 +108,7 @@ _OTHER_WHOLE = """coalesce(
 _EXTENSION = """(SELECT x.refobjid FROM pg_catalog.pg_depend x WHERE x.classid = o.classid AND x.objid = o.objid
         AND x.refclassid = 'pg_catalog.pg_extension'::regclass AND x.deptype = 'e')"""
 
-# Views come with their name only: they are read completely when they concern the block. What is a part of a view needs no more.
+# Only addresses and reasons, no details: views are read completely by another query, and the parts of a view need no details.
 _EDGES = f"""
 SELECT object.classid::int8 AS classid, object.objid::int8 AS objid, object.objsubid AS objsubid, object.reasons AS reasons,
     coalesce({_WHOLE.replace("o.", "object.")}, 0)::int8 AS whole
@@ -123,7 +123,7 @@ WITH object AS MATERIALIZED (
 """
 
 UNREAD = Relation("", "", "PART")
-"""A part of a view, of which nothing else counts."""
+"""Stands for an object whose details were not read: a part of a view."""
 
 _COMMENT = "(SELECT d.description FROM pg_catalog.pg_description d WHERE d.classoid = o.classid AND d.objoid = o.objid AND d.objsubid = 0)"
 _ON = (
@@ -137,7 +137,7 @@ _NOTHING = (
 _TYPE = """CASE o.classid WHEN 'pg_catalog.pg_type'::regclass THEN o.objid WHEN 'pg_catalog.pg_class'::regclass THEN
         (SELECT c.reltype FROM pg_catalog.pg_class c WHERE c.oid = o.objid AND c.relkind = 'c' AND o.objsubid = 0) END"""
 
-# What the statement that creates something does not say, besides its comment. A rule or trigger of a table may be disabled.
+# Properties that are neither in the statement that creates an object nor in its comment. For example, a trigger may be disabled.
 _MORE = f"""(SELECT pg_catalog.json_agg(pg_catalog.json_build_array(item.aspect, item.name, item.head, item.sql) ORDER BY item.place, item.name) FROM (
     {TYPE_PRIVILEGES.format(identity="thing.identity", type=_TYPE)}
     UNION ALL
@@ -186,7 +186,7 @@ _POLICY = """pg_catalog.format('CREATE POLICY %I ON %s AS %s FOR %s TO %s', x.po
         || coalesce(' USING (' || pg_catalog.pg_get_expr(x.polqual, x.polrelid) || ')', '')
         || coalesce(' WITH CHECK (' || pg_catalog.pg_get_expr(x.polwithcheck, x.polrelid) || ')', '')"""
 
-# These need not depend on anything, so `pg_depend` does not tell that they are there.
+# Objects of these catalogs may depend on nothing, so that they have no row in `pg_depend`; they are looked up in their own catalog.
 _ON_NOTHING = " ".join(
     f"OR o.classid = 'pg_catalog.{catalog}'::regclass AND EXISTS (SELECT FROM pg_catalog.{catalog} x WHERE x.oid = o.objid)"
     for catalog in (
@@ -199,7 +199,8 @@ _ON_NOTHING = " ".join(
     )
 )
 
-# `pg_identify_object`: of what is not there, old servers raise an error. No comment in the text: it would be read to its end each time.
+# `pg_identify_object` raises an error on old servers if the object does not exist. There are no comments in the SQL: the server would have
+# to read them each time.
 _THING = f"""
     SELECT CASE c.relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW' WHEN 'S' THEN 'SEQUENCE' WHEN 'i' THEN 'INDEX'
             WHEN 'I' THEN 'INDEX' WHEN 'c' THEN 'TYPE' ELSE 'TABLE' END AS kind,
@@ -258,14 +259,14 @@ _THING = f"""
 
 
 class Found(Struct, frozen=True):
-    """Something that was reached from a seed.
+    """An object that depends, directly or not, on one of the seeds.
 
     Attributes:
-        thing: what it is; a view only by name.
-        whole: the relation that it is a part of.
-        reasons: what it depends on among what was reached.
-        made: what a new one would get by itself.
-        extension: that it is a member of.
+        thing: the object; of a view only the name.
+        whole: the object that it is a part of; None where it is none.
+        reasons: the found objects that it depends on.
+        made: the circumstances of its creation; see `Made`.
+        extension: the extension that it is a member of; None where there is none.
     """
 
     thing: Relation
@@ -276,7 +277,7 @@ class Found(Struct, frozen=True):
 
 
 def edges_from(views: Collection[Address], seeds: Collection[Address]) -> str:
-    """Return the query for the same without what each thing is, which costs most; `edges_in` reads its rows."""
+    """Return the query for the same objects as `reached_from`, without their details, which cost most; `edges_in` reads its rows."""
     return _reach(views, seeds) + _EDGES
 
 
@@ -293,7 +294,7 @@ def edges_in(rows: Iterable[list[Any]]) -> dict[Address, Found]:
 
 
 def address_of(thing: Relation) -> str:
-    """Return the query for where something stands in the catalogs; the server raises an error when it is not there."""
+    """Return the query for the address of an object; the server raises an error if it does not exist."""
     if not thing.address:  # a relation
         return (
             f"SELECT {PG_CLASS}::int8 AS classid, x.oid::oid::int8 AS objid, 0 AS objsubid "
@@ -311,15 +312,15 @@ def _in_order(values: Iterable[str]) -> str:
 
 
 def details_of(objects: Collection[Address]) -> str:
-    """Return the query for some objects; `found_in` reads its rows."""
+    """Return the query for the details of some objects; `found_in` reads its rows."""
     return placed(_LISTED, objects) + _DETAILS.replace("$thing", _THING)
 
 
 def reached_from(views: Collection[Address], seeds: Collection[Address]) -> str:
-    """Return the query for everything that would go if some objects went, themselves included; `found_in` reads its rows.
+    """Return the query for everything that would be dropped together with some objects, themselves included; `found_in` reads its rows.
 
     Args:
-        views: relations, of which only the views count.
+        views: relations; those that are no views are ignored.
         seeds: other objects.
     """
     return _reach(views, seeds) + _DETAILS.replace("$thing", _THING)
@@ -343,7 +344,7 @@ WITH object AS MATERIALIZED (
 
 
 def found_in(rows: Iterable[list[Any]]) -> dict[Address, Found]:
-    """Read the rows of `reached_from` and `known_as`."""
+    """Read the rows of `reached_from`, `details_of` and `known_as`."""
     return {(row[0], row[1], row[2]): _found(row[3:]) for row in rows}
 
 
@@ -400,7 +401,7 @@ def _reasons(rows: Iterable[list[int]] | None) -> frozenset[Address]:
 
 def _setting(kind: str, identity: str, setting: str) -> str:
     name, _, value = setting.partition("=")
-    # The server has quoted the elements of a list, and must not take them for one.
+    # The server stores a list with its elements quoted; as one literal it would be a single element.
     return f"ALTER {kind} {identity} SET {name} TO {value if name in _LISTS and value else literal(value)}"
 
 
@@ -413,7 +414,7 @@ def placed(statement: str, addresses: Iterable[Address]) -> str:
 
 
 def names_of(things: Iterable[Relation]) -> dict[str, set[str]]:
-    """Return how to look for functions, policies, rules and triggers; the arguments of `known_as`."""
+    """Return the arguments for `known_as` to find functions, policies, rules and triggers."""
     functions, parts, tables = set[str](), set[str](), set[str]()
     for each in things:
         if each.kind in {"FUNCTION", "PROCEDURE", "AGGREGATE"}:

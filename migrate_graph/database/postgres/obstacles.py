@@ -1,4 +1,4 @@
-"""What PostgreSQL's catalog tells of the views that stand in the way of a statement."""
+"""Reads from PostgreSQL's catalog what must be known of the views that block a statement."""
 
 from __future__ import annotations
 
@@ -64,23 +64,23 @@ WHERE c.oid = ANY ({oids}::oid[])
 
 
 _TRIES = 5
-"""How often it is asked which views an error names, while others drop theirs."""
+"""Number of attempts to find the views that an error names, while other sessions drop views."""
 
 
 class PostgresObstacles:
     """See `views.weaving.Obstacles`.
 
     Args:
-        catalog: on the connection of the attempt.
+        catalog: the view catalog on the connection of the attempt.
     """
 
     def __init__(self, catalog: PostgresCatalog) -> None:
         self._catalog = catalog
 
     def blocking(self, detail: str) -> set[int]:
-        """Return the views that the detail of an error names; and where it names one column of theirs, all that read that column.
+        """Return the views that the detail of an error names; if it names one view and one column, all views that read the column.
 
-        The server names but one view when the type of a column is to be changed.
+        The server names only one view when the type of a column cannot be changed.
         """
         named = self._without_what_goes(self._named(detail), detail)
         if len(named) != 1:
@@ -94,12 +94,12 @@ class PostgresObstacles:
                 with self._catalog.atomic():
                     return views_blocking(detail, self._catalog.run)
             except psycopg2.Error as error:
-                if error.pgcode != INTERNAL_ERROR:  # an old server's word for a view that somebody has just dropped
+                if error.pgcode != INTERNAL_ERROR:  # of an old server, for a view that was just dropped
                     raise
         return {}
 
     def _without_what_goes(self, named: dict[int, str], detail: str) -> dict[int, str]:
-        """Leave out the view that a statement drops: in every line that names it stands another one, which reads it."""
+        """Leave out the view that a statement drops: every line that names it also names another view, which reads it."""
         lines = [said_in(line, named) for line in detail.splitlines()]
         beside = {view: [{*line} - {view} for line in lines if view in line] for view in named}
         if all(set() in others for others in beside.values()):
@@ -119,7 +119,7 @@ class PostgresObstacles:
             for reader, table, name, _ in columns
             if reader == view and name and re.search(rf"(?<![\w$]){re.escape(name)}(?![\w$])", detail)
         }
-        if len(said) != 1:  # a word of the message may be the name of a column: then one view after the other
+        if len(said) != 1:  # a word of the message may be the name of a column, so it is not certain which one is meant
             return set()
         ((table, name),) = said
         (rows,) = self._catalog.read_all(
@@ -153,7 +153,7 @@ class PostgresObstacles:
                 frozenset(read_by.get(oid, set()) & mine),
                 _foreign(persistence, extension),
                 of_type.get(oid, {}),
-                # Of a view that is down itself nothing is missing.
+                # Columns of the views that go down together with it are left out: they cannot be missed.
                 tuple(each for each in columns.get(oid, ()) if each.table not in mine),
             )
             for oid, identity, persistence, extension in views
@@ -194,7 +194,7 @@ class PostgresObstacles:
         return before
 
     def broken(self) -> dict[int, str]:
-        """See `views.weaving.Obstacles`; PostgreSQL breaks no view."""
+        """See `views.weaving.Obstacles`; in PostgreSQL no view can become unreadable."""
         return {}
 
     def keeper_of(self, key: int) -> Manager:
@@ -207,7 +207,7 @@ class PostgresObstacles:
 
 
 def keeper_of(catalog: PostgresCatalog, stored: Relation) -> Manager:
-    """Return what takes a view without a manager down, and brings it up from its stored definition."""
+    """Return a manager for a view that has none: it drops the view, and creates it from its stored definition."""
 
     def up() -> None:
         with catalog.safely():

@@ -1,4 +1,4 @@
-"""Whether the tool's tables can be trusted: what they are, whose they are, and who else may write them."""
+"""Checks whether the tool's tables can be trusted: what kind of relations they are, who owns them, and who else may write to them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ _KIND = (
     "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = %s AND c.relname = ANY (CAST(%s AS pg_catalog.text[]))"
 )
 
-# A superuser counts as a member of every role, so memberships are followed here: a table of just anybody is not to be trusted by him.
+# `pg_has_role` is true for a superuser with every role, so memberships are followed here: also a superuser must not trust a table that
+# belongs to any role.
 _TRUST = """
 WITH RECURSIVE mine (role) AS (
     SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolname = session_user
@@ -63,7 +64,7 @@ class _Fault(NamedTuple):
 
 
 def require_ordinary(execute: Execute, names: TableNames) -> set[str]:
-    """Return which of the tool's tables exist; all of them are tables, so that reading one runs nobody's code.
+    """Return which of the tool's tables exist. All are ordinary tables: to read one runs no code of others.
 
     Raises:
         DatabaseRefused: one is a view, or has row security, whose policies may call functions.
@@ -86,18 +87,18 @@ def require_ordinary(execute: Execute, names: TableNames) -> set[str]:
 
 
 def require_trusted(execute: Execute, names: TableNames) -> None:
-    """Refuse tables that somebody else can put something into: what stands in the view ledger is executed.
+    """Refuse tables that other roles can write to: definitions in the view ledger are executed.
 
-    Trusted are the role that is connected, the roles it is a member of, superusers and the owner of the database.
+    Trusted are the connected role, the roles that it is a member of, superusers and the owner of the database.
 
     Raises:
-        DatabaseRefused: with the statements that mend it.
+        DatabaseRefused: others can write to a table; the hint has the statements that prevent it.
     """
     _refuse([_fault(names, *row) for row in execute(_TRUST, (names.schema, list(names.all)))])
 
 
 def keep_to_ourselves(execute: Execute, names: TableNames, tables: Iterable[str]) -> None:
-    """Revoke what the default privileges of a schema let others do with tables that were just created."""
+    """Revoke the privileges on tables just created that others got by default privileges."""
     for kind, table, role, privileges in execute(_TRUST, (names.schema, list(tables))):
         if kind == "grant":
             statement = f"REVOKE {privileges} ON TABLE {names.quoted(table)} FROM {_grantee(role)}"

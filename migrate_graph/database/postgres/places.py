@@ -1,4 +1,4 @@
-"""Where databases for one use are made on a server: by one session, which shows to the end that somebody works on them."""
+"""Makes temporary databases on a server, and drops them in the end; one open session shows meanwhile that they are in use."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from migrate_graph.database.watching import Cloning
 
 PREFIX = "migrate_graph_rehearsal_"
-"""What the names of all copies start with: one that nobody is connected for was left by somebody who was killed."""
+"""Prefix of the names of all copies. A copy without such a session is left over from a process that was killed."""
 
 WAYS_OUT = (
     "ALTER ROLE … CREATEDB; or set rehearse_on to a database on a server where copies may be made; or rehearse --on here, which is one "
@@ -48,10 +48,10 @@ _LEFT = (
 
 
 class Place:
-    """Where databases are made, and dropped in the end; its session shows that they are in use.
+    """Makes databases, and drops them in the end; its session, named after the first one, shows that they are in use.
 
     Attributes:
-        name: of the first of them; the names of all others begin with it.
+        name: name of the first database; the names of all others begin with it.
     """
 
     def __init__(self, settings: Settings, cloning: Cloning) -> None:
@@ -65,12 +65,12 @@ class Place:
         self._tell = cloning.observer
 
     def uri_of(self, name: str) -> str:
-        """Return the URI of a database there."""
+        """Return the URI of a database on the server."""
         return uri_of(self._settings.uri, name)
 
     @property
     def uri(self) -> str:
-        """The URI of the first."""
+        """The URI of the first database."""
         return self.uri_of(self.name)
 
     def refusal(self) -> str:
@@ -85,10 +85,10 @@ class Place:
         return "" if may else f"the role may create no database on {label}, so no copy can be made there"
 
     def require_right(self) -> None:
-        """Refuse where no database may be made.
+        """Raise if no database can be made here.
 
         Raises:
-            DatabaseRefused: with three ways out.
+            DatabaseRefused: none can; the hint names what else can be done.
         """
         if refusal := self.refusal():
             raise DatabaseRefused(refusal, hint=WAYS_OUT)
@@ -96,14 +96,14 @@ class Place:
     def remove_leftovers(self) -> None:
         """Drop the copies of rehearsals that were killed."""
         for (name,) in self._run(_LEFT, (PREFIX, PREFIX)):
-            with suppress(psycopg2.Error):  # somebody else is doing the same
+            with suppress(psycopg2.Error):  # another process may be dropping the same one
                 self._run(f"DROP DATABASE IF EXISTS {quote_identifier(name)}")
 
     def create(self, locale: tuple[str, str, str] | None = None) -> None:
         """Make the first database.
 
         Args:
-            locale: encoding and language of the original, where the server knows them; None: as the server makes them.
+            locale: encoding, LC_COLLATE and LC_CTYPE of the original, if the server knows them; None for the server's defaults.
         """
         if locale is None:
             self.make(self.name)
@@ -116,8 +116,8 @@ class Place:
         """Make a database.
 
         Args:
-            name: of it.
-            ways: what is said of it; the next is tried where one is refused.
+            name: name of the database.
+            ways: options of CREATE DATABASE; if the server refuses one, the next is tried.
         """
         self._made[name] = None
         for way in ways or ("",):
@@ -152,7 +152,7 @@ class Place:
         return self._sessions.patience.run(self._connection, "making a copy of the schema", call)
 
     def close(self) -> None:
-        """Drop everything, and end the session; a signal does not keep it from being dropped."""
+        """Drop all databases and end the session, also after a signal."""
         try:
             for name in [*self._made]:
                 self.drop(name)
@@ -161,10 +161,10 @@ class Place:
             self._sessions.patience.close()
 
     def drop(self, name: str) -> None:
-        """Drop a database, on a new session where the old one is gone."""
+        """Drop a database; if the session is broken, with a new one."""
         for attempt in range(2):
             try:
-                with suppress(psycopg2.errors.InsufficientPrivilege):  # of a superuser, who may be gone in a moment
+                with suppress(psycopg2.errors.InsufficientPrivilege):  # a superuser's session, which may end soon
                     send(
                         self._connection,
                         "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity WHERE datname OPERATOR(pg_catalog.=) "
@@ -191,7 +191,7 @@ class Place:
 
 
 class _Scratch:
-    """See `Scratch`: databases of one place."""
+    """See `Scratch`: its databases are made by one `Place`."""
 
     can_copy = True
 
@@ -227,7 +227,7 @@ class _Scratch:
 
 
 def copy_tables_of_pydal(uri: str, folder: Path, new_uri: str, new_folder: Path) -> None:
-    """Copy what pyDAL knows of the tables of a database for a copy of it; its files are named after the URI."""
+    """Copy pyDAL's files about the tables of a database for a copy of it; their names contain a hash of the URI."""
     old, new = (hashlib.md5(pydal_uri(each).encode(), usedforsecurity=False).hexdigest() for each in (uri, new_uri))
     for file in folder.glob(f"{old}_*.table"):
         shutil.copy(file, new_folder / file.name.replace(old, new))
@@ -235,16 +235,16 @@ def copy_tables_of_pydal(uri: str, folder: Path, new_uri: str, new_folder: Path)
 
 @contextmanager
 def fresh(settings: Settings, cloning: Cloning) -> Iterator[Scratch]:
-    """Return where databases for one use are made on the server of copies, or schemas where the role may create none.
+    """Yield what makes temporary databases on the server of copies, or temporary schemas where the role may create no database.
 
-    Whatever is there in the end is dropped.
+    All of them are dropped in the end.
 
     Args:
-        settings: of the project; its schemas are made in each.
-        cloning: how.
+        settings: the settings of the project; its schemas are created in each database.
+        cloning: how copies are made.
 
     Raises:
-        DatabaseRefused: the role may create no database, and the one that it was given is in use.
+        DatabaseRefused: the role may create no database, and the one in the settings is in use.
         Stopped: a signal arrived.
     """
     place = Place(settings, cloning)

@@ -1,4 +1,4 @@
-"""Runs PostgreSQL's own programs: which version they are, and how they connect exactly as we do."""
+"""Prepares runs of PostgreSQL's own programs: finds their version, and makes them connect with the same parameters as this process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from migrate_graph.run_program import run_program
 
 _SERVICE = "migrate_graph"
 
-# Of libpq, for keywords that an older psql may not know.
+# libpq's defaults of the keywords that an older psql may not know.
 _DEFAULTS = {
     "channel_binding": "prefer", "gssdelegation": "0", "gssencmode": "prefer", "krbsrvname": "postgres",
     "load_balance_hosts": "disable", "max_protocol_version": "", "min_protocol_version": "", "require_auth": "",
@@ -25,7 +25,7 @@ _DEFAULTS = {
 
 
 def version_of(program: str) -> str:
-    """Return the version of one of PostgreSQL's programs (`16.4`); empty where it does not tell."""
+    """Return the version of one of PostgreSQL's programs (`16.4`); empty where it cannot be found out."""
     try:
         told = run_program([program, "--version"], patience=30).stdout.decode(errors="replace")
     except (OSError, subprocess.SubprocessError):
@@ -35,9 +35,9 @@ def version_of(program: str) -> str:
 
 
 def parameters_of(connection: Any, given: Mapping[str, str]) -> dict[str, str]:
-    """Return how a connection was made: what the URI says, and what libpq took from elsewhere where that is not its default.
+    """Return the parameters of a connection: those of the URI, and those that libpq took from elsewhere and that are no defaults.
 
-    A program whose libpq is older does not know some keywords: it may refuse one that the URI asks for, never a mere default.
+    A program with an older libpq does not know some keywords. It may refuse one that the URI contains, but not one with a default value.
     """
     used = {name: value for name, value in connection.info.dsn_parameters.items() if _DEFAULTS.get(name) != value}
     password = connection.info.password
@@ -46,16 +46,17 @@ def parameters_of(connection: Any, given: Mapping[str, str]) -> dict[str, str]:
 
 @contextmanager
 def service_file(parameters: Mapping[str, str], application: str) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield an environment that connects a program exactly as we are connected, by a service file without a name.
+    """Yield the descriptor of a service file, and an environment with which a program connects with these parameters.
 
-    The environment's own variables know only some of libpq's keywords, so that `require_auth` or `sslcrl` would be lost.
+    The file has no name in the file system. Environment variables exist only for some keywords of libpq; `require_auth` or `sslcrl`, for
+    example, would be lost.
 
     Args:
         parameters: of the connection, as `parameters_of` returns them.
-        application: what the server is told to show.
+        application: the `application_name` of the program's session.
 
     Raises:
-        RestoreError: a parameter cannot stand in such a file.
+        RestoreError: a parameter cannot be written into such a file.
     """
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PG")}  # noqa: TID251 - as below
     said = {

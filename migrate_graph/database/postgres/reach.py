@@ -1,4 +1,4 @@
-"""What a migration reaches beyond the words of its statements: what its objects hang on, what views, triggers and functions touch."""
+"""What a migration touches without naming it: dependencies of its objects, and what views, triggers and functions read or write."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ _BUILDS: Final = frozenset({
     "IMPORT", "REFRESH", "SET", "RESET", "SHOW", "DISCARD", "DEALLOCATE", "LISTEN", "NOTIFY", "UNLISTEN", "CHECKPOINT", "LOAD", "SAVEPOINT",
     "RELEASE", "ROLLBACK", "COMMIT",
 })  # fmt: skip
-"""First words of statements whose doings the facts tell: what they look through to prove a constraint, they do not use."""
+"""First words of statements whose effect the facts tell. The rows that they read to check a constraint do not count as used."""
 
 _OF_OTHERS: Final = frozenset({"grants", "comment", "label", "column order"})
-"""Kinds of facts that are told of something else."""
+"""Kinds of facts that are properties of another object."""
 
 
 class _Touch(Struct):
     """What was done with one relation that no statement names.
 
     Attributes:
-        name: of the relation.
-        is_blind: whoever touched it may have used any column; else views tell which.
+        name: name of the relation.
+        is_blind: any column may have been used; otherwise the columns that views read are known.
         is_read: its rows were read.
-        is_written: rows of it that were there were written.
-        is_filled: rows were put into it.
+        is_written: existing rows were updated or deleted.
+        is_filled: rows were inserted.
     """
 
     name: str
@@ -43,7 +43,7 @@ class _Touch(Struct):
 
 
 class Reached(Struct, frozen=True):
-    """What a migration has reached; see `Footprint`."""
+    """What a migration has touched; for the attributes see `Footprint`."""
 
     hangs: frozenset[Fact] = frozenset()
     lost: frozenset[Fact] = frozenset()
@@ -55,7 +55,16 @@ class Reached(Struct, frozen=True):
 
 
 class _Notes(Struct):
-    """Notes of one migration."""
+    """What was noted of one migration.
+
+    Attributes:
+        touched: relations that no statement names, by OID.
+        views: OIDs of the views that it has read or filled.
+        others: functions, types and sequences that its statements name.
+        checked: names of relations of which foreign keys have locked rows.
+        writes: columns that its statements update; `public.t.*` for deleted rows.
+        inserts: names of relations into which its statements insert rows.
+    """
 
     touched: dict[int, _Touch] = field(default_factory=dict)
     views: set[int] = field(default_factory=set)
@@ -66,11 +75,11 @@ class _Notes(Struct):
 
 
 class Reach:
-    """Notes what migrations reach, one after another.
+    """Notes what migrations touch, one migration after another.
 
     Args:
-        facts: what the database is made of.
-        dependencies: what hangs on what; read here.
+        facts: the objects and properties of the database.
+        dependencies: which objects depend on which; they are read here.
     """
 
     def __init__(self, facts: Facts, dependencies: Dependencies) -> None:
@@ -80,11 +89,11 @@ class Reach:
         self._notes = _Notes()
 
     def begin(self) -> None:
-        """Forget the migration before."""
+        """Begin with another migration, and forget the notes of the last one."""
         self._notes = _Notes()
 
     def names(self, named: Named) -> None:
-        """Note what a statement of rows names."""
+        """Note what a statement on rows names."""
         notes = self._notes
         notes.others |= named.others
         notes.writes |= set(named.writes)
@@ -94,10 +103,10 @@ class Reach:
         """Note what a statement did with relations.
 
         Args:
-            word: its first.
-            named: what it names; None where it is none of rows.
-            before: what the transaction had done with each relation.
-            now: what it has done.
+            word: the first word of the statement.
+            named: what it names; None where it is no statement on rows.
+            before: what the transaction had done with each relation before the statement.
+            now: what it has done after the statement.
         """
         for number, seen in now.items():
             if seen.name is None or seen.kind in {"c", "S"}:
@@ -140,10 +149,10 @@ class Reach:
         touch.is_read |= not has_written or bool(updated or deleted) or not fills
 
     def reached(self, difference: Difference) -> Reached:
-        """Return what a migration has reached, when it has ended.
+        """Return what a migration has touched, after it has ended.
 
         Args:
-            difference: what became of the facts.
+            difference: how it has changed the facts.
         """
         hangs, lost = self._exchange(difference)
         notes = self._notes
@@ -154,7 +163,7 @@ class Reach:
         writes = set(notes.writes)
         for number, touch in notes.touched.items():
             if self._facts.fact_of("pg_class", number) in difference.made:
-                continue  # nobody else knows it
+                continue  # the migration has created the relation itself
             whole = {f"{touch.name}.*"}
             columns = whole if touch.is_blind else through.get(number, whole)
             uses |= columns if touch.is_read else set()
@@ -170,7 +179,7 @@ class Reach:
         )
 
     def _is_held(self, number: int) -> bool:
-        """Return whether a relation holds what it has read: then nobody who reads it reads that again."""
+        """Return whether a relation stores the rows that it has read (a materialized view): to read it does not read those again."""
         fact = self._facts.fact_of("pg_class", number)
         return fact is not None and fact.kind == "matview"
 
@@ -186,7 +195,7 @@ class Reach:
         return {fact for thing in things if (fact := self._facts.fact_of(*thing)) is not None}
 
     def _exchange(self, difference: Difference) -> tuple[frozenset[Fact], frozenset[Fact]]:
-        """Read what hangs on what now; return what the new hangs on, and what the old did."""
+        """Read the dependencies anew; return what new objects depend on, and what only the old ones depended on."""
         known, dependencies = self._facts, self._dependencies
         anew = {key[:3] for key in difference.anew if key[3] not in _OF_OTHERS}
         gone = {key[:3]: fact for key, fact in difference.gone.items() if key[3] not in _OF_OTHERS}
@@ -201,9 +210,9 @@ class Reach:
 
 
 def _only_builds(word: str, seen: Seen, fresh: frozenset[str]) -> bool:
-    """Return whether what was read was only looked through, to build or to prove something: whatever is made from rows reads them."""
+    """Return whether rows were only read to build or check something, for example an index; `CREATE TABLE AS` really uses them."""
     return seen.may_have_changed and not (word == "CREATE" and "AccessShareLock" in fresh)
 
 
 _OF_ROWS: Final = frozenset({"AccessShareLock", "RowShareLock", "RowExclusiveLock"})
-"""Locks that statements take which read or write rows."""
+"""The locks of statements that read or write rows."""

@@ -1,4 +1,4 @@
-"""What PostgreSQL tells of views that `CREATE OR REPLACE VIEW` changes as they stand."""
+"""What must be known of views to change them with `CREATE OR REPLACE VIEW`."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from migrate_graph.database.views.catalog import Key, taken_back
 if TYPE_CHECKING:
     from migrate_graph.database.postgres.catalog import PostgresCatalog
 
-# Classes of SQLSTATE by which the server refuses the statement itself: its syntax, what it names, or what it would change (42), something
-# it cannot do (0A), what depends on it (2B). Locks, connections and cancelled statements are of others.
+# Classes of SQLSTATE with which the server refuses the statement itself: syntax, names or a change that is not allowed (42), a feature that
+# is not supported (0A), dependent objects (2B). Errors about locks, connections and cancelled statements have other classes.
 _REFUSALS = {"42", "0A", "2B"}
 
 _PROBE = "migrate_graph_probe"
 
-# Whatever rule of a view names another one reads it, or writes to it.
+# A view whose rules name another view reads it, or writes to it.
 _READERS = """
 SELECT DISTINCT c.oid::int8 AS oid, pg_catalog.format('%I.%I', n.nspname, c.relname) AS identity
 FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_rewrite r ON d.classid = 'pg_catalog.pg_rewrite'::regclass AND d.objid = r.oid
@@ -31,7 +31,7 @@ WHERE d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid IN ({oids}) 
 ORDER BY 1
 """
 
-# `c.relkind`: a table reads nothing. A view's own rule names the view itself, which says nothing.
+# `c.relkind`: only views read others. `refobjid <> ev_class`: a view's own rule always names the view itself.
 _CIRCLES = """
 WITH RECURSIVE reads (first, oid) AS (
     SELECT c.oid, c.oid FROM pg_catalog.pg_class c WHERE c.oid IN ({oids})
@@ -61,8 +61,8 @@ class PostgresInPlace:
     """See `views.catalog.InPlace`.
 
     Args:
-        catalog: of the migration's connection.
-        made: what the creation of each thing alone has given it, which this corrects.
+        catalog: the view catalog on the migration's connection.
+        made: the circumstances of each object's creation, by key; `was` corrects them.
     """
 
     def __init__(self, catalog: PostgresCatalog, made: dict[Key, Made]) -> None:
@@ -87,7 +87,7 @@ class PostgresInPlace:
         return bool(keys) and bool(self._catalog.read(_CIRCLES.format(oids=_oids(keys))))
 
     def is_made_by(self, key: Key, query: str) -> bool:
-        """See `views.catalog.InPlace`: a temporary view is made of the query, and taken back; that locks what it reads, as a SELECT does."""
+        """See `views.catalog.InPlace`. A temporary view is created from the query, compared and rolled back; it locks like a SELECT."""
         with taken_back(self._catalog):
             self._catalog.run(f"CREATE TEMPORARY VIEW {_PROBE} AS\n{query}\n")
             view, probe = (text for (text,) in self._catalog.read(_TWO.format(oid=_oids([key]))))

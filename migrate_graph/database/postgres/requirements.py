@@ -13,17 +13,17 @@ from migrate_graph.quoting import quote_identifier
 
 _READ_ONLY = "the server is read-only (a standby, or default_transaction_read_only)"
 
-# What is tested with servers of every version; transaction_timeout and other novelties are used where they are known.
+# The oldest and the newest version that the tests run on. Features of newer versions (transaction_timeout, …) are used where they exist.
 _OLDEST, _NEWEST = 120000, 180000
 
 Execute = Callable[..., list[tuple[Any, ...]]]
 
 
 def require_supported(version: int, label: str, observer: Observer) -> None:
-    """Refuse a server that is too old, and warn of one that is newer than known.
+    """Refuse a server that is too old, and warn of one that is newer than those that the tests run on.
 
     Raises:
-        DatabaseRefused: it is too old.
+        DatabaseRefused: the server is too old.
     """
     if version >= _NEWEST + 10000:
         observer(
@@ -57,8 +57,8 @@ def without_schema(schema: str | None, label: str) -> DatabaseRefused:
     """Return the refusal of a database in which there is no schema for the tool's tables.
 
     Args:
-        schema: that the settings name; None or empty where the search_path of the role decides.
-        label: of the database.
+        schema: the schema in the settings; None or empty where the search_path of the role decides.
+        label: name of the database in output.
     """
     if schema:
         return DatabaseRefused(
@@ -84,13 +84,13 @@ _UNMET = (
     "WHERE a.attrelid = pg_catalog.to_regclass(%s) AND a.attname = 'name' AND NOT a.attisdropped), "
     "(SELECT 1 IN (r.rolconnlimit, d.datconnlimit) AND NOT r.rolsuper FROM pg_catalog.pg_roles r, pg_catalog.pg_database d "
     "WHERE r.rolname = session_user AND d.datname = pg_catalog.current_database()), "
-    # A trigger before the insert may fill in what no default does, but for a domain it comes too late.
+    # A BEFORE INSERT trigger may fill in a column without a default; but the NOT NULL of a domain is checked before it runs.
     "(SELECT pg_catalog.array_agg(CAST(a.attname AS pg_catalog.text) ORDER BY a.attnum) FROM pg_catalog.pg_attribute a "
     "JOIN pg_catalog.pg_type t ON t.oid = a.atttypid WHERE a.attrelid = pg_catalog.to_regclass(%s) AND a.attnum > 0 AND NOT a.attisdropped "
     "AND a.attname NOT IN ('name', 'installed', 'last_update_dttm') AND NOT a.atthasdef AND a.attidentity = '' AND t.typdefault IS NULL "
     "AND (t.typnotnull OR a.attnotnull AND NOT EXISTS (SELECT FROM pg_catalog.pg_trigger g "
     "WHERE g.tgrelid = a.attrelid AND g.tgtype & 7 = 7))), "
-    # Triggers, rules and policies are refused before.
+    # Tables with triggers, rules and policies were refused before.
     "(SELECT pg_catalog.bool_or("
     "EXISTS (SELECT FROM pg_catalog.pg_constraint k WHERE k.conrelid = c.oid AND k.contype NOT IN ('p', 'u', 'n')) "
     "OR EXISTS (SELECT FROM pg_catalog.pg_index i WHERE i.indrelid = c.oid AND (i.indexprs IS NOT NULL OR i.indpred IS NOT NULL "
@@ -105,12 +105,12 @@ _UNMET = (
 def unmet(
     execute: Execute, tables: TableNames, names: Sequence[str], duplicates: Sequence[str]
 ) -> tuple[list[str], bool]:
-    """Return in words what keeps these migrations from being recorded, and whether ledger or journal have what may refuse a record.
+    """Return the reasons why these migrations cannot be recorded, and whether constraints of ledger or journal may refuse a record.
 
     Args:
         execute: runs a statement and returns its rows.
-        tables: the tool's.
-        names: of the migrations that will run.
+        tables: names of the tool's tables.
+        names: names of the migrations that will run.
         duplicates: names that the ledger has in more than one row.
     """
     ledger, journal, views = map(tables.quoted, tables.all)
@@ -138,7 +138,7 @@ def unmet(
 
 
 def connections_allowed(execute: Execute) -> int | None:
-    """Return how many connections the role, or the database, allows to one who is no superuser; None where neither has a limit.
+    """Return the connection limit of the role or the database, whichever is lower; None for superusers, or where neither has one.
 
     Args:
         execute: runs a statement and returns its rows.
@@ -151,11 +151,11 @@ def connections_allowed(execute: Execute) -> int | None:
 
 
 def has_unique_names(execute: Execute, ledger: str) -> bool:
-    """Return whether the server refuses a second row of a name in the ledger, which somebody may have made by hand.
+    """Return whether the ledger has a unique index on `name`; a ledger that was created by hand may have none.
 
     Args:
         execute: runs a statement and returns its rows.
-        ledger: its name, quoted.
+        ledger: quoted name of the ledger.
     """
     ((is_unique,),) = execute(
         "SELECT EXISTS (SELECT FROM pg_catalog.pg_index i JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid "

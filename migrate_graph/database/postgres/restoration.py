@@ -1,4 +1,4 @@
-"""Makes a recreated PostgreSQL view, function or policy what it was before, where its creation did not itself say otherwise."""
+"""Restores owner, privileges and other properties of a recreated view, function or policy, unless `up()` itself has set others."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ from migrate_graph.errors import ViewError
 from migrate_graph.messages import first_line
 from migrate_graph.quoting import quote_identifier
 
-# What a view and a materialized view have both; the rest of one means nothing to the other.
+# Properties that views and materialized views both have; the others cannot be carried over from one kind to the other.
 _OF_EVERY_KIND = {"comment", "column comment", "security label", "column security label"}
 
-# These call functions of users, which rely on the session's search_path; the others only name things.
+# These may call functions of users, which rely on the session's search_path; the others only name objects.
 _CALLING = {"index", "planner statistics", "statistics"}
 
-# What others may say of a new thing: the words that `up()` would need for it (empty: its name), and how it is taken back. `{part}` is
-# what it is of, where the item's name has two words (a column and its option), `{schema}` that of the view, `{default}` what a new one has.
+# What others, for example event triggers, may add to a new object: the word that `up()` would have to contain if it had set this itself
+# (empty: the name of the item), and the statement that removes it. `{part}` is the first word of an item's name that has two (a column and
+# its option), `{schema}` the schema of the view, `{default}` the value that a new object has.
 _ADDED = {
     "comment": ("COMMENT", "COMMENT ON {kind} {it} IS NULL"),
     "column comment": ("COMMENT", "COMMENT ON COLUMN {it}.{name} IS NULL"),
@@ -67,7 +68,7 @@ _ADDED = {
     "index extension": ("DEPENDS", "ALTER INDEX {schema}.{part} NO DEPENDS ON EXTENSION {name}"),
     "trigger extension": ("DEPENDS", "ALTER TRIGGER {part} ON {it} NO DEPENDS ON EXTENSION {name}"),
 }
-# What a new one has, where no word of SQL stands for it on every version.
+# Queries for the value that a new object has, where SQL has no word for it on every version.
 _OF_DATABASE = """SELECT t.spcname::text AS name FROM pg_catalog.pg_database d JOIN pg_catalog.pg_tablespace t ON t.oid = d.dattablespace
     WHERE d.datname = pg_catalog.current_database()"""
 _DEFAULTS = {
@@ -79,7 +80,7 @@ _DEFAULTS = {
     "index tablespace": _OF_DATABASE,
 }
 _TO_EVERYBODY = "GRANT USAGE ON TYPE {it} TO PUBLIC"
-# With these goes what is said of them.
+# When one of these is dropped, its comments and settings are dropped with it.
 _THINGS = ("rule", "trigger", "index", "statistics")
 _GOING_FIRST = {*_THINGS, "type privilege"}
 _OF_TWO_WORDS = {
@@ -94,7 +95,7 @@ _NAMELESS = re.compile(r"\bINDEX\s+(?:CONCURRENTLY\s+)?ON\b|\bSTATISTICS\s+(?:\(
 _Right: TypeAlias = "tuple[str, str]"
 """Column and role."""
 
-# What `GRANT … ON` calls what is no table.
+# The word for each kind of object in `GRANT … ON`; TABLE for all others.
 _GRANTED = {
     "FUNCTION": "FUNCTION",
     "PROCEDURE": "PROCEDURE",
@@ -105,13 +106,13 @@ _GRANTED = {
 
 
 class Restoration:
-    """Restores one thing.
+    """Restores one object.
 
     Args:
         send: runs a statement, with a search_path in which every name needs its schema.
         read: runs a query in the same way.
-        thing: what came up again.
-        made: what its creation alone gave it, and who created it.
+        thing: the recreated object, as it is and as it was before.
+        made: the role that created it, and the privileges that it got by default.
         place: the session's own search_path.
     """
 
@@ -130,10 +131,10 @@ class Restoration:
         self._warnings: list[str] = []
 
     def run(self) -> list[str]:
-        """Restore everything; return warnings about what has lost its column.
+        """Restore everything; return warnings about properties that cannot apply any more, for example of a missing column.
 
         Raises:
-            ViewError: something cannot be restored.
+            ViewError: a property cannot be restored.
         """
         decided, given = self._given()
         self._restore_owner()
@@ -157,7 +158,7 @@ class Restoration:
     # -- owner ------------------------------------------------------------------------------------------------------
 
     def _restore_owner(self) -> None:
-        """Restore its owner, unless `up()` chose another: whoever else did that on its creation did not mean it."""
+        """Restore the owner, unless `up()` has chosen another one."""
         chosen = self._made.owner != self._creator and (self._text.says("OWNER") or self._text.says("ROLE"))
         if self._stored.owner and self._made.owner != self._stored.owner and not chosen:
             self._run(
@@ -169,7 +170,7 @@ class Restoration:
     def _fill(self) -> None:
         if self._stored.is_empty:
             return
-        # As pg_dump has it restored: what the query calls runs as the owner, not as whoever repairs it.
+        # As when a dump is restored: the functions that the query calls run as the owner, not as the role of this session.
         self._run("content", OWN_STYLES)
         self._as_role(self._owner, "content", f"REFRESH MATERIALIZED VIEW {self._made.identity}")
         self._run("content", OUR_STYLES)
@@ -196,7 +197,7 @@ class Restoration:
             if item.aspect not in _CALLING:
                 self._run(what, statement)
                 continue
-            # What the server itself has comes first, and temporary things last: nobody's `lower()` is called instead of its own.
+            # `pg_catalog` comes first and `pg_temp` last, so that nobody's own `lower()` is called instead of the server's.
             self._run(
                 what, f"SET LOCAL search_path = {', '.join(filter(None, ['pg_catalog', self._place, 'pg_temp']))}"
             )
@@ -204,19 +205,19 @@ class Restoration:
             self._run(what, "SET LOCAL search_path = pg_catalog, pg_temp")
 
     def _was_added(self, item: Item) -> bool:
-        """Whether somebody else, an event trigger for example, said this when it was created: `up()` says nothing of the kind."""
+        """Return whether something else, for example an event trigger, has set this on creation: the text of `up()` does not."""
         if item.aspect not in _ADDED:
             return False
         if item.aspect == "type privilege":
             return self._text.is_complete and not self._text.grants_to(item.name, "USAGE")
         knows = self._text.is_complete or (bool(self._text.texts) and item.aspect.endswith("comment"))
         if item.aspect in {"index", "statistics"} and any(map(_NAMELESS.search, self._text.texts)):
-            return False  # the server gave it its name
+            return False  # `up()` creates one without a name, so it may be this one
         word = _ADDED[item.aspect][0]
         return knows and not (self._text.says(word) if word else self._text.mentions(_bare_name(item)))
 
     def _remove_added(self) -> None:
-        """Remove what an event trigger or a default has added when it was created, and what was not there before."""
+        """Remove what an event trigger or a default has added on creation, if it was not there before."""
         before = {(item.aspect, item.name): item for item in self._stored.items}
         if not self._text.is_complete or self._made.kind != self._stored.kind:
             return
@@ -252,7 +253,7 @@ class Restoration:
         )
 
     def _default(self, item: Item) -> str:
-        """Return what a new one has instead of what an item says; empty where SQL has a word for it."""
+        """Return the value that a new object has for an item; empty where SQL has a word for the default."""
         query = _DEFAULTS.get(item.aspect, "").format(it=literal(self._made.identity), name=literal(item.name))
         return quote_identifier(self._read(query)[0][0]) if query else ""
 
@@ -273,10 +274,10 @@ class Restoration:
     # -- privileges -------------------------------------------------------------------------------------------------
 
     def _given(self) -> tuple[set[_Right], set[Grant]]:
-        """Find whose privileges `up()` itself decided, and which it gave them, before the owner changes.
+        """Return the columns and roles whose privileges `up()` itself has decided, and the privileges that it gave them.
 
-        Others may add privileges on creation as well, or take some away: default privileges, which are known, and event triggers, which
-        are told by what `up()` does not say.
+        Privileges are also added or removed by default privileges, which are known, and by event triggers: those are recognized by roles
+        and privileges that the text of `up()` does not mention. To be called before the owner is restored.
         """
         fresh = self._fresh
         if self._made.owner != self._creator:  # changing the owner carries the old one's privileges over
@@ -323,7 +324,7 @@ class Restoration:
         return f"{grant.privilege}{column} ON {kind} {it}"
 
     def _as_grantor(self, grant: Grant, owner: str, statement: str) -> None:
-        """Run GRANT or REVOKE as who gave the privilege: PostgreSQL remembers that, and it decides who may take it back."""
+        """Run GRANT or REVOKE as the role that gave the privilege: PostgreSQL records it, and only through it can it be revoked."""
         what = f"privilege {grant.privilege} for {grant.grantee or 'PUBLIC'}"
         if grant.grantor == owner:
             self._run(what, statement)
@@ -336,14 +337,14 @@ def _right(grant: Grant) -> _Right:
 
 
 def _bare_name(item: Item) -> str:
-    """Return the name that `up()` would have to write for something."""
+    """Return the name that `up()` would have to contain for an item."""
     if item.aspect == "statistics":
         return bare(parted(item.name)[1])
     return item.name.rpartition(".")[2].rpartition(" ")[2] if "option" in item.aspect else item.name
 
 
 def _is_of(item: Item, thing: Item) -> bool:
-    """Whether an item is another one, or is said of it: it goes with it."""
+    """Return whether an item is the same as another one, or a property of it: both are dropped together."""
     if item == thing:
         return True
     if thing.aspect == "index" and item.aspect in {"cluster", "replica identity"}:
@@ -353,10 +354,10 @@ def _is_of(item: Item, thing: Item) -> bool:
 
 
 def create(send: Callable[[str], object], stored: Relation) -> None:
-    """Create something from its stored definition; a materialized view without its rows.
+    """Create an object from its stored definition; a materialized view without its rows.
 
     Raises:
-        ViewError: the definition is not known, or is not one statement that creates just this.
+        ViewError: the definition is not known, or is not one statement that creates exactly this object.
     """
     check_stored(stored)
     suffix = " WITH NO DATA" if stored.kind == "MATERIALIZED VIEW" else ""
@@ -364,7 +365,7 @@ def create(send: Callable[[str], object], stored: Relation) -> None:
 
 
 def differs(thing: Restorable) -> bool:
-    """Return whether anything has to be restored."""
+    """Return whether any property has to be restored."""
     stored, made = thing.stored, thing.made
     return (
         thing.fills
@@ -375,7 +376,7 @@ def differs(thing: Restorable) -> bool:
 
 
 def carried(grants: Iterable[Grant], before: str, after: str) -> Iterator[Grant]:
-    """Yield privileges as they are after a change of owner, who then has everything that either of the two had."""
+    """Yield privileges as they are after a change of owner: the new one then has what either of the two had."""
     swap: Callable[[str], str] = lambda role: after if role == before else role  # noqa: E731 - used twice, here only
     moved = {
         Grant(grant.column, swap(grant.grantee), grant.privilege, swap(grant.grantor), grant.grantable)
@@ -390,7 +391,7 @@ def carried(grants: Iterable[Grant], before: str, after: str) -> Iterator[Grant]
 
 
 def _grantors_first(grants: Collection[Grant], owner: str) -> list[Grant]:
-    """Sort so that nobody gives what he has not been given yet."""
+    """Sort privileges so that each role gets its own before it grants them to others."""
     ordered: list[Grant] = []
     waiting, able = sorted(grants), {owner}
     while waiting:

@@ -1,4 +1,4 @@
-"""A trusted dump with commands of psql, fed to psql in one transaction."""
+"""Restores a trusted dump that has commands of psql, by feeding it to psql in one transaction."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _MISSING_LEDGER = "migrate_graph:missing-ledger"
 _NOT_EMPTY = "migrate_graph:not-empty"
 
-# The first psql of each major version whose `\restrict` holds (CVE-2026-18408). Older ones run what data tells them to.
+# The first psql of each major version whose `\restrict` is safe (CVE-2026-18408). Older ones run commands that the data contains.
 _SOUND_SINCE = {14: 24, 15: 19, 16: 15, 17: 11, 18: 6}
 _NEWEST = max(_SOUND_SINCE)
 
@@ -42,10 +42,10 @@ def restore_through_psql(
     r"""Restore a trusted dump through psql, in one transaction, into a database that is proved empty inside it.
 
     Args:
-        dump: what `verify(kind="postgres", trusted=True)` gave.
-        parameters: of the connection, by libpq's keywords, with the password; none of them stands in argv.
-        target: what it is restored into.
-        observer: told how far it is, and that psql is too old to keep data from being read as its commands.
+        dump: the result of `verify(kind="postgres", trusted=True)`.
+        parameters: parameters of the connection by libpq's keywords, with the password; none of them is passed in argv.
+        target: where it is restored.
+        observer: receives the progress, and a warning if this psql may run data as commands.
         psql: path of the program; None looks for it on PATH.
 
     Raises:
@@ -73,14 +73,14 @@ def restore_through_psql(
         try:
             for text in _texts(stream.parts(), restrict=knows_restrict):
                 stdin.write(text)
-            # Only now is it certain that the dump was unpacked to its end and is the one that was verified.
+            # Only now is it certain that the dump was read to its end, and that it is the one that was verified.
             stdin.write(_last_words_of_ours(target, guard))
             stdin.close()
             code = process.wait()
         except BrokenPipeError:
             code = process.wait() or -1
         finally:
-            process.kill()  # without a COMMIT the server forgets all of it
+            process.kill()  # without a COMMIT the server rolls everything back
             process.wait()
             with suppress(OSError):
                 stdin.close()
@@ -118,7 +118,7 @@ def _find_psql(psql: str | None) -> str:
 
 
 def _is_sound(version: str) -> bool:
-    """Return whether a psql of this version keeps data from being read as its commands, where the dump asks it to."""
+    r"""Return whether a psql of this version never runs data as commands, if the dump has `\restrict`."""
     if not version:
         return False
     major, minor = map(int, version.split("."))
@@ -126,7 +126,7 @@ def _is_sound(version: str) -> bool:
 
 
 def _first_words(target: RestoreTarget, guard: str) -> list[str]:
-    """Return what psql does before it reads the dump, as arguments: so its errors name the dump's own lines."""
+    """Return the statements that psql runs before the dump. They are passed as arguments, so that line numbers in errors are the dump's."""
     values = ", ".join(f"({quote_literal(name)}, {quote_literal(value)})" for name, value in SETTINGS.items())
     settings = (
         "SELECT pg_catalog.set_config(v.name, v.value, true) FROM pg_catalog.pg_settings s "
@@ -143,7 +143,7 @@ def _first_words(target: RestoreTarget, guard: str) -> list[str]:
 
 
 def _texts(parts: Iterator[Part], *, restrict: bool) -> Iterator[bytes]:
-    """Yield what psql is given: every part on its own line of the dump, without the dump's own BEGIN and COMMIT."""
+    """Yield the input of psql: every part at the same line as in the dump, without the dump's own BEGIN and COMMIT."""
     line = 1
     for part in parts:
         text = part.text
@@ -167,7 +167,7 @@ def _last_words_of_ours(target: RestoreTarget, guard: str) -> bytes:
 
 
 def _fail_if(condition: str, message: str) -> str:
-    # A stable function in the value keeps the planner from folding the failing cast away, or into every case.
+    # The cast of a constant would fail in planning, whatever the condition says. A stable function in the value prevents that.
     return (
         f"SELECT CASE WHEN {condition} "
         f"THEN ('{message}' || pg_catalog.left(pg_catalog.version(), 0))::pg_catalog.int4 END"

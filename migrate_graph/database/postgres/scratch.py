@@ -1,4 +1,4 @@
-"""PostgreSQL databases for one use, or schemas where the role may create no database."""
+"""Temporary PostgreSQL databases for tests and proofs; or temporary schemas, where the role may create no database."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def open_scratch(settings: Settings, *, directory: Path, schemas: Sequence[str]) -> Scratch:
-    """Return where scratch databases are made on a server; see `scratch.open_scratch`."""
+    """Return what makes scratch databases on a server; see `database.scratch.open_scratch`."""
     server = _Server(settings)
     if server.may_create_databases():
         return ScratchDatabases(server, directory, schemas=schemas)
@@ -88,7 +88,7 @@ class ScratchSchemas:
 
     def create(self) -> ScratchDatabase:
         """See `Scratch`."""
-        self._server.require_empty()  # a migration that names a schema itself may have left something there
+        self._server.require_empty()  # a migration that names a schema itself may have left objects there
         folder = new_folder(self._directory)
         self._server.execute([f"CREATE SCHEMA {quote_identifier(folder.name)}"])
         schema = f"{folder.name}, public"

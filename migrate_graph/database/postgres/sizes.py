@@ -1,4 +1,4 @@
-"""How large the relations of a database are, as its catalog says: no relation is opened for it."""
+"""Reads how large the relations of a database are, from the catalog alone, so that no relation is locked."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 
     from migrate_graph.database import Settings
 
-# What was never vacuum'd or analyzed has no pages yet; its rows are counted nevertheless, and each is taken for as wide as its columns
-# usually are. `pg_relation_size()` would know, and lock the relation for it. Where the server counts no rows, nobody knows how many there are.
+# A relation that was never vacuumed or analyzed has `relpages` 0. Then its size is estimated: the number of live rows in the server's
+# statistics, times the usual width of its columns. `pg_relation_size()` is exact, but locks the relation. Without `track_counts` there is
+# no such number, and the relation is left out.
 SIZES: Final = """
 SELECT pg_catalog.format('%I.%I', n.nspname, c.relname), CAST(CASE WHEN c.relpages OPERATOR(pg_catalog.>) 0
   THEN CAST(c.relpages AS pg_catalog.int8) OPERATOR(pg_catalog.*) CAST(pg_catalog.current_setting('block_size') AS pg_catalog.int8)
@@ -29,16 +30,16 @@ WHERE c.relkind OPERATOR(pg_catalog.=) ANY (CAST(ARRAY['r', 'm'] AS pg_catalog."
   AND c.relpersistence OPERATOR(pg_catalog.<>) 't' AND (c.relpages OPERATOR(pg_catalog.>) 0 OR NOT EXISTS (SELECT FROM pg_catalog.pg_settings s
     WHERE s.name OPERATOR(pg_catalog.=) 'track_counts' AND s.reset_val OPERATOR(pg_catalog.=) 'off'))
 """
-"""Asks for the bytes and the rows of each table and materialized view, by name."""
+"""SQL: name, bytes and rows of each table and materialized view."""
 
 
 def as_sizes(rows: Iterable[tuple[str, int, int]]) -> dict[str, Size]:
-    """Return the answer to `SIZES`."""
+    """Return the rows of `SIZES` as `Size`s, by name."""
     return {name: Size(size, count) for name, size, count in rows}
 
 
 def sizes(settings: Settings) -> dict[str, Size]:
-    """Return how large the relations of a database are, by name."""
+    """Return the sizes of the relations of a database, by name."""
     with closing(Sessions(settings).open("look")) as connection, connection.cursor() as cursor:
         cursor.execute(SIZES)
         return as_sizes(cursor.fetchall())

@@ -1,4 +1,4 @@
-"""What an exception of a migration means on PostgreSQL: known by its SQLSTATE, never by words."""
+"""Explains an exception of a migration on PostgreSQL by its SQLSTATE, never by its message, which may be in any language."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PASSES = {
     "57014": AGAIN,
     "58030": "when the server's disk can be read and written",
 }
-"""When the same text may succeed, by SQLSTATE. Class 53 is a server that has no more of something."""
+"""When the same migration may succeed later, by SQLSTATE. Class 53 (the server has run out of a resource) is handled apart."""
 _OUTSIDE = 'a statement that refuses a transaction needs @migration(transaction="none")'
 HINTS = {
     "25001": _OUTSIDE,
@@ -37,16 +37,16 @@ HINTS = {
     "migrate apply --no-atomic --to NAME",
     "57014": "statement_timeout sets how long a statement may run; somebody may also have cancelled it",
 }
-"""What helps, by SQLSTATE."""
+"""Hints by SQLSTATE."""
 
-# What a statement of ours on our own tables is refused for when another session has dropped, renamed or changed one of them, or has
-# written the same record: a relation or a schema that is gone; a relation that is there already; a key that is taken.
+# SQLSTATEs of statements on the tool's tables that fail because another session has dropped, renamed or created one of them, or has written
+# the same record: a missing relation or schema; a relation that exists already; a duplicate key.
 _CHANGED_MEANWHILE = {"42P01", "3F000", "42P07", "23505"}
 _NO_SUCH_COLUMN = "42703"
 
 
 def hint_of_ours(error: psycopg2.Error) -> str:
-    """Return what helps where a statement of ours was refused, and nothing better is known."""
+    """Return the hint for an error of a statement on the tool's tables that has no hint in `HINTS`."""
     if error.pgcode in _CHANGED_MEANWHILE:
         return "another session has changed the tool's tables meanwhile: migrate status shows what is there now; then run it again"
     if error.pgcode == _NO_SUCH_COLUMN:
@@ -84,17 +84,17 @@ def explaining(label: str, secrets: Sequence[str]) -> Iterator[None]:
 
 
 def explained(error: BaseException, secrets: Sequence[str]) -> Trouble:
-    """Return what an exception means; also of one that is none of the driver's.
+    """Return what an exception means; it need not be one of the driver's.
 
     Args:
         error: the exception.
-        secrets: what no message may contain.
+        secrets: texts that no message may contain.
     """
     message = redact(first_line(error), *secrets)
     if not isinstance(error, psycopg2.Error):
         return Trouble(TroubleKind.OTHER, message)
     code = error.pgcode or ""
-    if code == "40P01" and error.diag.message_detail:  # who waits for whom
+    if code == "40P01" and error.diag.message_detail:  # of a deadlock, the detail names which process waits for which
         message = f"{message}: {redact(error.diag.message_detail.partition(chr(10))[0], *secrets)}"
     hint = HINTS.get(code, "")
     if code in _RETRIABLE:

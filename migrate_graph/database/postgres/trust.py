@@ -1,10 +1,10 @@
-"""Tells why what stands in a table of ours may have been written by somebody else than the deploying role."""
+"""Checks whether only the deploying role can have written the rows of one of the tool's tables."""
 
 from __future__ import annotations
 
 from migrate_graph.database.postgres.snapshot import Read, literal
 
-# A superuser may do everything anyway; so may, here, the role of this session, and the owner when that role is a member of it.
+# Trusted are superusers, the role of this session, and the owner of the table if that role is a member of the owner's.
 _FACTS = """
 SELECT c.relkind = 'r' AS ordinary, pg_catalog.pg_get_userbyid(c.relowner)::text AS owner,
     (SELECT r.rolsuper FROM pg_catalog.pg_roles r WHERE r.oid = c.relowner) OR pg_catalog.pg_has_role(session_user, c.relowner, 'MEMBER') AS ours,
@@ -22,11 +22,11 @@ FROM pg_catalog.pg_class c WHERE c.oid = pg_catalog.to_regclass({table})
 
 
 def distrust(read: Read, table: str) -> str:
-    """Return why a table's rows are not to be believed; empty when only the deploying role can have written them.
+    """Return why a table's rows cannot be trusted; empty when only the deploying role can have written them.
 
     Args:
         read: runs a query with an empty search_path.
-        table: with its schema, quoted.
+        table: quoted name of the table, with its schema.
     """
     for ordinary, owner, ours, rigged, writers in read(_FACTS.format(table=literal(table))):
         if not ordinary:
