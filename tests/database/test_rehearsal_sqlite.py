@@ -148,6 +148,36 @@ def test_a_column_that_is_dropped_is_not_renamed_to_one_that_comes(stand: Stand)
     assert renamed.renamed == {Fact("column", "account.note")}
 
 
+def test_a_column_that_is_dropped_is_not_renamed_to_one_with_the_same_definition(stand: Stand) -> None:
+    def grow(db: Any) -> bool:
+        db.executesql("ALTER TABLE history ADD COLUMN a TEXT")
+        db.executesql("CREATE TABLE bystander (a TEXT)")
+        return True
+
+    def swap(db: Any) -> bool:
+        db.executesql("ALTER TABLE bystander RENAME a TO b")
+        db.executesql("ALTER TABLE history DROP COLUMN a")
+        db.executesql("ALTER TABLE history ADD COLUMN b TEXT")
+        return True
+
+    def rename(db: Any) -> bool:
+        db.executesql('ALTER /* here */ TABLE main."history"RENAME "b"TO[c d]')
+        db.executesql("ALTER TABLE history RENAME COLUMN `c d` TO E")
+        return True
+
+    def move(db: Any) -> bool:
+        db.executesql("ALTER TABLE history RENAME TO past")
+        db.executesql("ALTER TABLE past DROP COLUMN e")
+        return True
+
+    _, swapped, renamed, moved = stand.rehearse(grow, swap, rename, move)
+    assert Fact("column", "history.a") in swapped.removed
+    assert swapped.renamed == {Fact("column", "bystander.a")}
+    assert renamed.renamed == {Fact("column", "history.b")}
+    assert Fact("table", "history") in moved.renamed
+    assert Fact("column", "history.E") in moved.removed - moved.renamed
+
+
 VIRTUAL = """
 CREATE VIRTUAL TABLE place USING rtree(id, x0, x1);
 CREATE VIRTUAL TABLE words USING fts5(word);

@@ -13,6 +13,7 @@ from migrate_graph.core.drift import Described, Inventory
 from migrate_graph.core.footprint import Fact, Size
 from migrate_graph.database.watching import Difference
 from migrate_graph.quoting import quote_identifier
+from migrate_graph.sql_space import SPACE
 
 Run: TypeAlias = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
 """Runs a statement, and returns its rows."""
@@ -156,8 +157,42 @@ def _read_table(run: Run, kind: str, name: str, page: int, sql: str) -> _Table:
     return _Table(sql, page, facts, tuple(column for _, column, *_ in columns))
 
 
-def difference(before: Facts, after: Facts) -> Difference:
-    """Return how the facts differ between two readings."""
+class Rename(Struct, frozen=True):
+    """A column that a statement renamed; all names in lower case and without quotes.
+
+    Attributes:
+        table: the table, as it was called at that moment.
+        was: the old name of the column.
+        now: the new name.
+    """
+
+    table: str
+    was: str
+    now: str
+
+
+_S: Final = rf"{SPACE}*"
+_RENAMES: Final = re.compile(
+    rf"(?:{SPACE}|;)*ALTER{_S}\bTABLE{_S}(?:{NAME}{_S}\.{_S})?(?P<table>{NAME}){_S}\bRENAME\b{_S}(?:COLUMN\b{_S})?"
+    rf"(?P<was>(?!TO\b){NAME}){_S}TO{_S}(?P<now>{NAME})",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
+def renames_in(sql: str) -> list[Rename]:
+    """Return the column that a statement renames, if it does."""
+    found = _RENAMES.match(sql)
+    return [Rename(*(plain(found[part]).casefold() for part in ("table", "was", "now")))] if found else []
+
+
+def difference(before: Facts, after: Facts, renames: Sequence[Rename]) -> Difference:
+    """Return how the facts differ between two readings.
+
+    Args:
+        before: the earlier reading.
+        after: the later one.
+        renames: the columns that statements renamed in between, in order.
+    """
     old, new = before.known, after.known
     changed = {fact for fact in old.keys() & new.keys() if old[fact] != new[fact]}
     added, removed = new.keys() - old.keys(), old.keys() - new.keys()
@@ -171,7 +206,7 @@ def difference(before: Facts, after: Facts) -> Difference:
         added=frozenset(added),
         changed=frozenset(changed),
         removed=frozenset(removed),
-        renamed=frozenset(_renamed(before, after) & removed),
+        renamed=frozenset(_renamed(before, after, renames) & removed),
     )
 
 
@@ -191,11 +226,11 @@ def table_in(name: str) -> str:
     return match[0] if match else name
 
 
-def _renamed(before: Facts, after: Facts) -> set[Fact]:
+def _renamed(before: Facts, after: Facts, renames: Sequence[Rename]) -> set[Fact]:
     """Return the old facts of renamed tables and columns.
 
-    A renamed table has the same content page under another name. A renamed column has the same position and definition under a name
-    that is new in the table.
+    A renamed table has the same content page under another name, and keeps the columns whose names it still has. A renamed column has
+    a new name that a statement gave it: one that was dropped may have the same position and definition as one that was added.
     """
     at = {table.page: name for name, table in after.tables.items() if table.page}
     found: set[Fact] = set()
@@ -203,17 +238,22 @@ def _renamed(before: Facts, after: Facts) -> set[Fact]:
         new = at.get(table.page)
         if new is None or (after.tables[new].columns == table.columns and new == name):
             continue
+        kept = {each.casefold() for each in after.tables[new].columns}
         if new != name:
-            found |= {Fact("table", spelled(name)), *table.facts}
-        elif len(after.tables[new].columns) >= len(table.columns):
-            pairs = zip(table.columns, after.tables[new].columns, strict=False)
-            found |= {
-                _column(name, was)
-                for was, now in pairs
-                if now not in table.columns
-                and table.facts[_column(name, was)] == after.tables[new].facts[_column(name, now)]
-            }
+            lost = {_column(name, each) for each in table.columns if each.casefold() not in kept}
+            found |= {Fact("table", spelled(name)), *table.facts} - lost
+        kept -= {each.casefold() for each in table.columns}
+        of_table = [each for each in renames if each.table in {name.casefold(), new.casefold()}]
+        found |= {_column(name, each) for each in table.columns if _becomes(each, of_table) in kept}
     return found
+
+
+def _becomes(column: str, renames: Iterable[Rename]) -> str:
+    """Return the name of a column after some renames, in lower case."""
+    name = column.casefold()
+    for each in renames:
+        name = each.now if name == each.was else name
+    return name
 
 
 def _column(table: str, name: str) -> Fact:

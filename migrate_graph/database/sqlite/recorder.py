@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from migrate_graph.core.footprint import Footprint, OutsideAct, Rewrite, Size, Statement, Wrote
 from migrate_graph.core.model import TransactionMode
-from migrate_graph.database.sqlite.facts import NAME, Facts, plain, spelled, table_in, table_of
+from migrate_graph.database.sqlite.facts import NAME, Facts, Rename, plain, renames_in, spelled, table_in, table_of
 from migrate_graph.database.sqlite.statements import without_values
 from migrate_graph.database.sqlite.work import WorkConnection, WorkCursor, keyword
 from migrate_graph.database.watching import Difference, Speaker, speaker
@@ -142,6 +142,7 @@ class Recorder:
         inserts: tables that it inserted rows into.
         makes: names of the objects that it created.
         written: tables that it wrote to, directly or indirectly, also if that was rolled back.
+        renames: the columns that it renamed, in order.
         anew: tables that it created or dropped.
         goes_back: it rolled back a part of a transaction, so that some of the counted rows do not exist.
     """
@@ -163,6 +164,7 @@ class Recorder:
         self.inserts: set[str] = set()
         self.makes: set[str] = set()
         self.written: set[str] = set()
+        self.renames: list[Rename] = []
         self.anew: set[str] = set()
         self.goes_back = False
         self._kept: dict[str, Wrote] = {}
@@ -286,6 +288,8 @@ class Recorder:
         self.makes |= {*notes.makes}
         self.anew |= {*notes.anew}
         self.written |= {table for table, _ in (*notes.direct, *notes.indirect)} - self._own
+        if not found.error:
+            self.renames += renames_in(sql)
         told = redact(sql if self._values else without_values(sql), *self._secrets)
         self._statements.append(replace(found, sql=told, uses=tuple(sorted(notes.uses))))
 

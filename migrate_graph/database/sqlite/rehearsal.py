@@ -174,7 +174,7 @@ class SqliteRehearsal(SqliteBackend):
     def note(self, name: str, acts: list[OutsideAct]) -> None:
         """Make and store the footprint of a migration that has ended."""
         before, self._facts = self._facts, self.read_facts()
-        seen = difference(before, self._facts)
+        seen = difference(before, self._facts, self.recorder.renames)
         self._recount(before)
         footprint = self.recorder.footprint(seen, self.sizes, acts, views_in(before))
         self.footprints[name] = footprint if self._hanging is None else self._closely(self._hanging, footprint)
