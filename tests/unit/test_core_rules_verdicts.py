@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from drawing import graph_of, history_of, registry_of
+from drawing import graph_of, history_of, migration_of, registry_of
 from msgspec.structs import replace
 from rules_stand import BILLING, OPENS, judged, told
 
@@ -55,6 +55,25 @@ def test_a_name_of_the_other_kind_is_told_as_that() -> None:
     found = judged("MG201", graph)
     assert {each.subject.name for each in found} == {"W", "X", "b"}
     assert {each.hint for each in found} == {"'a' is a migration: name a view manager"}
+
+
+def test_several_names_in_one_text_are_to_be_named_one_by_one() -> None:
+    (finding,) = judged("MG102", graph_of("a", "b", "(a, b) < c"))
+    assert finding.hint == "name them one by one: `requires=['a', 'b']`"
+
+
+def test_one_name_at_one_line_has_other_hints_than_at_two() -> None:
+    """`@migration` twice on one function, and two functions that one decorator has made."""
+    one, other = migration_of("a", function=lambda db: True), migration_of("a", function=lambda db: True)
+    hints = [
+        judged("MG103", build_graph(Registry(migrations=both)))[0].hint
+        for both in ((one, one), (one, other), (one, replace(other, source=SourceLocation("b.py", 3))))
+    ]
+    assert hints == [
+        "it is one function: write `@migration` once",
+        "give each a name of its own: a decorator keeps the name of its function with `functools.wraps`",
+        "rename the one at b.py:3, or remove it",
+    ]
 
 
 # Names ---------------------------------------------------------------------------------------------------------------

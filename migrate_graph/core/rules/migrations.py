@@ -109,7 +109,9 @@ def unknown_requirement(context: Context) -> Iterator[Hit]:
         for needed in migration.requires:
             if needed not in graph.migrations:
                 others = [name for name in graph.migrations if name != migration.name]
+                several = [word.strip() for word in needed.split(",")]
                 hint = context.where_is(needed, others, f"declare {quoted(needed)}, or remove it from `requires`")
+                hint = f"name them one by one: `requires={several}`" if len(several) > 1 else hint
                 message = f"{quoted(migration.name)} requires {quoted(needed)}, which nothing declares"
                 yield Hit(migration, message, hint)
 
@@ -158,10 +160,17 @@ def _repeated(declared: Iterable[Migration] | Iterable[View], noun: str) -> Iter
         if len(found) > 1:
             where = " and ".join(str(each.source) for each in found)
             related = tuple(Related.at(each, f"declares {noun} {quoted(name)}") for each in found)
-            hint = f"rename the one at {found[-1].source}, or remove it"
-            yield Hit(
-                found[-1], f"{noun} {quoted(name)} is declared {len(found)} times: {where}", hint, related=related
-            )
+            message = f"{noun} {quoted(name)} is declared {len(found)} times: {where}"
+            yield Hit(found[-1], message, _hint_for_repeated(found), related=related)
+
+
+def _hint_for_repeated(found: list[Migration | View]) -> str:
+    """Return what to do about several declarations of one name: of one function, at one line, or at several."""
+    if len({each.source for each in found}) == 1:
+        if len({id(each.function) for each in found if isinstance(each, Migration)}) == 1:
+            return "it is one function: write `@migration` once"
+        return "give each a name of its own: a decorator keeps the name of its function with `functools.wraps`"
+    return f"rename the one at {found[-1].source}, or remove it"
 
 
 @rule("MG104", Severity.ERROR, running=Severity.WARNING)
