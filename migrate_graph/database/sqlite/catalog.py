@@ -1,4 +1,4 @@
-"""Reads and restores views of SQLite. SQLite does not notice when a drop breaks another view, so each view is checked by a query."""
+"""Reads and restores views of SQLite, which does not notice when a drop breaks another view, so that each view is checked by a query."""
 
 from __future__ import annotations
 
