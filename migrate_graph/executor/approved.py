@@ -23,17 +23,17 @@ class Approved(Struct, frozen=True):
     shapes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     strict: bool = False
 
-    def ear(self, name: str) -> Ear | None:
+    def listener(self, name: str) -> StatementListener | None:
         """Return the listener for the statements of a migration; None when the plan does not say what it sent."""
         shapes = self.shapes.get(name)
         if shapes is None:
             return None
         from migrate_graph.core.sealed import comparable  # most runs have no sealed plan
 
-        return Ear(name, frozenset(map(comparable, shapes)), comparable, strict=self.strict)
+        return StatementListener(name, frozenset(map(comparable, shapes)), comparable, strict=self.strict)
 
 
-class Ear:
+class StatementListener:
     """Compares each statement of one migration with the approved ones.
 
     Args:

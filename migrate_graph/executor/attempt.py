@@ -226,7 +226,7 @@ class Attempt:
         self._asking: Condition | None = None
         foreseen = frozenset(migration.touches) if around.is_seated else None
         self._views = self._views_of(walk, foreseen)
-        self._ear = None if self.reverts else around.approved.ear(migration.name)
+        self._listener = None if self.reverts else around.approved.listener(migration.name)
 
     def _views_of(self, walk: Walk, foreseen: frozenset[str] | None) -> RunViews:
         """Return what opens views on the connection of this attempt."""
@@ -279,8 +279,8 @@ class Attempt:
         checkpoints.reached(Checkpoint.ATTEMPT_STARTED)
         with self._around.watch.on(self._migration.name, lambda: self._backend.waiting_for(work)) as watched:
             try:
-                if self._ear is not None:
-                    work.listen(self._ear.hear)
+                if self._listener is not None:
+                    work.listen(self._listener.hear)
                 self._views.begin(work, weave=self._around.weaving.wanted and self._migration.weave)
                 value = self._call(work, self._migration.function)
                 refused = _refusal(value)
@@ -327,10 +327,10 @@ class Attempt:
         return Refused(why, "correct the body, or the condition where it is wrong") if why else None
 
     def _judge(self, work: Work) -> None:
-        if self._ear is not None:
+        if self._listener is not None:
             work.listen(None)
-            self._ear.refuse()
-            if remark := self._ear.remark():
+            self._listener.refuse()
+            if remark := self._listener.remark():
                 self._warn(remark)
         self._views.end()
         if self._around.learns is not None and self._views.were_opened:

@@ -67,19 +67,19 @@ def work(line: Connection, parent: int) -> None:
         with suppress(OSError):  # the directory does not exist any more
             os.chdir(assignment.directory)
     streams = _Streams(assignment.settings.secrets)
-    interruption, voice = Interruption(leads=False), _Voice(line)
+    interruption, sender = Interruption(leads=False), _Sender(line)
     orders: SimpleQueue[Any] = SimpleQueue()
     guard = Guard(lambda text: print(text, file=sys.stderr, flush=True))  # noqa: T201 - the edge of this process
     with guard.standing(), interruption.listening():
         signal.pthread_sigmask(signal.SIG_UNBLOCK, forks.SIGNALS)  # the fork server has blocked them until now
-        start_thread(_listen, line, interruption, voice, orders, name="orders")
+        start_thread(_listen, line, interruption, sender, orders, name="orders")
         try:
-            _Worker(assignment, interruption, voice, orders).work(streams)
+            _Worker(assignment, interruption, sender, orders).work(streams)
         except Stopped:
             pass  # the run knows of the signal
         except MigrateGraphError as error:
-            voice.say(Unfit(error))
-        voice.wait_until_heard()
+            sender.say(Unfit(error))
+        sender.wait_until_heard()
         guard.finish(0)
 
 
@@ -98,7 +98,7 @@ def end_with(parent: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _listen(line: Connection, interruption: Interruption, voice: _Voice, orders: SimpleQueue[Any]) -> None:
+def _listen(line: Connection, interruption: Interruption, sender: _Sender, orders: SimpleQueue[Any]) -> None:
     """Receive orders, also while a body runs; kill this process when the run has ended."""
     with suppress(BaseException):
         while True:
@@ -106,7 +106,7 @@ def _listen(line: Connection, interruption: Interruption, voice: _Voice, orders:
             if not isinstance(order, Stop):
                 orders.put(order)
                 continue
-            voice.say(Heard())
+            sender.say(Heard())
             if not interruption.is_heard:  # a terminal or a service manager sends the signal to every process itself
                 _signal_myself(order.signal)
     _signal_myself(_KILL)
@@ -119,13 +119,13 @@ def _signal_myself(
     kill(pid(), number)
 
 
-class _Voice:
+class _Sender:
     """Sends messages to the run from a thread of its own: a signal that ends a body must not cut a message in two."""
 
     def __init__(self, line: Connection) -> None:
         self._line = line
         self._words: SimpleQueue[Any] = SimpleQueue()
-        start_thread(self._work, name="voice")
+        start_thread(self._work, name="sender")
 
     def say(self, word: Any) -> None:
         """Put a message into the queue of the sending thread."""
@@ -168,13 +168,13 @@ class _Worker:
     """Loads the project again and runs the migrations that the run orders."""
 
     def __init__(
-        self, assignment: Assignment, interruption: Interruption, voice: _Voice, orders: SimpleQueue[Any]
+        self, assignment: Assignment, interruption: Interruption, sender: _Sender, orders: SimpleQueue[Any]
     ) -> None:
         self._assignment = assignment
         self._interruption = interruption
-        self._voice = voice
+        self._sender = sender
         self._orders = orders
-        self._observer = kept_apart(lambda event: voice.say(Told(event)))
+        self._observer = kept_apart(lambda event: sender.say(Told(event)))
 
     def work(self, streams: _Streams) -> None:
         """Load the project, connect, and run the migrations that are ordered.
@@ -196,7 +196,7 @@ class _Worker:
             )  # fmt: skip
             with user_imports(loaded.imports, loaded.registry), watch.running():
                 while isinstance(order := self._orders.get(), Begin):
-                    self._voice.say(self._one(order.name, around, graph))
+                    self._sender.say(self._one(order.name, around, graph))
         finally:
             backend.close()
 
@@ -230,5 +230,5 @@ class _Worker:
         return Ended(result, walk.broken, self._interruption.signal)
 
     def _begins(self, key: AttemptKey) -> None:
-        self._voice.say(Begun(key))
-        self._voice.wait_until_heard()
+        self._sender.say(Begun(key))
+        self._sender.wait_until_heard()
