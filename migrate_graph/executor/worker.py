@@ -79,7 +79,7 @@ def work(line: Connection, parent: int) -> None:
             pass  # the run knows of the signal
         except MigrateGraphError as error:
             sender.say(Unfit(error))
-        sender.wait_until_heard()
+        sender.wait_until_sent()
         guard.finish(0)
 
 
@@ -131,7 +131,7 @@ class _Sender:
         """Put a message into the queue of the sending thread."""
         self._words.put(word)
 
-    def wait_until_heard(self) -> None:
+    def wait_until_sent(self) -> None:
         """Wait until all messages are sent; the run gets them even if this process ends now."""
         done: SimpleQueue[None] = SimpleQueue()
         self._words.put(done)
@@ -231,4 +231,4 @@ class _Worker:
 
     def _begins(self, key: AttemptKey) -> None:
         self._sender.say(Begun(key))
-        self._sender.wait_until_heard()
+        self._sender.wait_until_sent()
