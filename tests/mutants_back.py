@@ -23,7 +23,7 @@ REVERT = "workflow/revert.py"
 
 _SAID = (
     ("a statement that nobody approved is not sent", "executor/approved.py", "            self._others[shape] = None\n            self.refuse()", "            self._others[shape] = None", f"{SEALS} -k 'refused_where'"),
-    ("it fails also where the body has caught that", "executor/attempt.py", "            self._ear.refuse()\n", "", f"{SEALS} -k 'refused_where'"),
+    ("it fails also where the body has caught that", "executor/attempt.py", "            self._listener.refuse()\n", "", f"{SEALS} -k 'refused_where'"),
     ("what was sent besides is told", "executor/attempt.py", "                self._warn(remark)", "                pass", f"{SEALS} -k 'other_statements_are_told'"),
     ("what is sent on a new connection is heard", "database/postgres/work.py", "        connection.hears = self._hears", "        pass", f"{APPROVED} -k 'postgres and new'"),
     ("what is sent on a new connection of SQLite is heard", "database/sqlite/work.py", "        self._connection.hears = self._hears\n\n    def _execute", "        pass\n\n    def _execute", f"{APPROVED} -k 'sqlite and new'"),
