@@ -1,4 +1,4 @@
-"""Writes the statements that make what a PostgreSQL database has, so that another one gets it, too."""
+"""Writes the statements that create or change what somebody has changed in a PostgreSQL database by hand, for a migration."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from migrate_graph.core.footprint import Fact
 from migrate_graph.database.postgres.anew import VIEWS, Anew, Ask, is_another, only_its_owner
 
 INCLUDED: Final = frozenset({"column", "column order"})
-"""What the statement of a table or view makes."""
+"""Kinds of facts that the statement of a table or view creates together with it."""
 
 _COLUMN: Final = """quote_ident(a.attname) || ' ' || format_type(a.atttypid, a.atttypmod)
   || coalesce((SELECT ' COLLATE ' || quote_ident(n.nspname) || '.' || quote_ident(l.collname) FROM pg_collation l JOIN pg_namespace n
@@ -39,8 +39,9 @@ _SETTINGS_OF_COLUMN: Final = (
     "OR coalesce(to_jsonb(a) ->> 'attcompression', '') <> ''"
 )
 
-# `%(name)s` is the identity of what is made, `%(relation)s` that of what it belongs to, `%(part)s` its own name there. A query gives a row
-# of statements: the first where the thing has its place, the others when everything is there; no row where it cannot be written.
+# Queries for the statements that create an object, by its kind. `%(name)s` is the name of the object, `%(relation)s` that of the relation it
+# belongs to, `%(part)s` its own name there. The row has several statements: the first runs at the object's place in the order, the others
+# when all objects exist. There is no row where the statement cannot be written.
 _ENABLES: Final = "CASE {} WHEN 'D' THEN ' DISABLE' WHEN 'A' THEN ' ENABLE ALWAYS' WHEN 'R' THEN ' ENABLE REPLICA' END"
 _MADE: Final[dict[str, str]] = {
     # The text of an index of a partitioned table says ONLY, which would leave it invalid: no partition has a part of it then.
@@ -121,7 +122,7 @@ _LACKS: Final[dict[str, str]] = {
     "WHERE format('%%I.%%I', n.nspname, s.stxname) = %(name)s AND coalesce(to_jsonb(s) ->> 'stxstattarget', '-1') <> '-1'",
     "sequence": "SELECT 'being unlogged' FROM pg_class c WHERE c.oid = to_regclass(%(name)s) AND c.relpersistence = 'u'",
 }  # fmt: skip
-"""What the statements of `_MADE` do not say of a thing: a row of words."""
+"""Queries for the properties, in words, that the statements of `_MADE` do not set."""
 
 _COMES_ALONG: Final[dict[str, str]] = {
     "column": f"SELECT 1 FROM pg_attribute a WHERE a.attrelid = to_regclass(%(relation)s) AND quote_ident(a.attname) = %(part)s AND {_REAL} "
@@ -132,7 +133,7 @@ _COMES_ALONG: Final[dict[str, str]] = {
     "trigger": "SELECT 1 FROM pg_trigger t WHERE t.tgrelid = to_regclass(%(relation)s) AND quote_ident(t.tgname) = %(part)s "
     "AND coalesce(to_jsonb(t) ->> 'tgparentid', '0') <> '0'",
 }  # fmt: skip
-"""Gives a row where a thing is there since the parent of its table has one: whatever makes that makes this, too."""
+"""Queries with a row if a table has an object only because its parent has it: the statement for the parent's creates this, too."""
 
 _ANCESTORS: Final = (
     "WITH RECURSIVE up AS (SELECT i.inhparent AS oid FROM pg_inherits i WHERE i.inhrelid = to_regclass(%(relation)s) UNION "
@@ -144,7 +145,7 @@ _IS_FOR_A_DEFAULT: Final = (
     "WHERE d.refclassid = 'pg_proc'::regclass AND d.refobjid >= p.oid AND d.classid = 'pg_attrdef'::regclass "
     "AND d.deptype = 'n' AND format('%%I.%%I(%%s)', n.nspname, p.proname, pg_get_function_identity_arguments(p.oid)) = %(name)s LIMIT 1"
 )
-"""Gives a row where a function, or one that was made after it and may call it, is needed by the default of a column."""
+"""Query with a row if the default of a column needs a function, or a function that was created after it and may call it."""
 
 _DROPPED: Final[dict[str, str]] = {
     **{kind: f"DROP {kind.upper()}{{if_there}} {{name}}" for kind in ("index", "table", "view", "sequence", "function", "procedure", "aggregate",
@@ -156,7 +157,7 @@ _DROPPED: Final[dict[str, str]] = {
 }  # fmt: skip
 
 _NOT_BACK: Final = frozenset({"extension"})
-"""Kinds of which others may have made use in ways that no catalog tells."""
+"""Kinds for which `drop_of` has no statement: others may use them in ways that no catalog tells."""
 
 
 def drop_of(change: Drifted) -> str:
@@ -177,17 +178,17 @@ def _dropped(change: Drifted, *, if_there: str) -> str:
 
 
 _REPLACED: Final = frozenset({"function", "procedure", "view"})
-"""Kinds whose statement takes the place of what is there."""
+"""Kinds that CREATE OR REPLACE can change."""
 
 _REMADE: Final = frozenset({"index", "constraint", "trigger", "rule", "policy", "statistics", "matview"})
-"""Kinds that are dropped and made anew where they changed."""
+"""Kinds that are dropped and created again if they changed."""
 
 _COLUMN_NOW: Final = (
     "SELECT format_type(a.atttypid, a.atttypmod), a.attnotnull, pg_get_expr(d.adbin, d.adrelid), CAST(a.attgenerated AS text), "
     f"CAST(a.attidentity AS text) FROM {_OF_COLUMNS} WHERE a.attrelid = to_regclass(%(relation)s) AND quote_ident(a.attname) = %(part)s AND {_REAL}"
 )
 
-# Whether a value becomes one of another type by itself, and whether something of it may be lost: a fraction, a time of day, what no cast reads.
+# Whether values of one type are converted to another without USING, and whether a conversion may lose something, for example a fraction.
 _CONVERTED: Final = (
     "SELECT b.oid = a.oid OR b.typcategory = 'S' OR coalesce(c.castcontext <> 'e', false), "
     "b.typcategory <> 'S' AND coalesce(c.castcontext, 'e') <> 'i' AND (b.oid <> a.oid OR b.typname NOT IN ('varbit', 'bit')) "
@@ -197,9 +198,9 @@ _CONVERTED: Final = (
 _TYPE: Final = re.compile(
     r"(?:\"(?:[^\"]|\"\")*\"|.)*?(?= not null| default | collate | storage | statistics | inherited|$)"
 )
-"""The type, at the beginning of what is said of a column."""
+"""Matches the type at the beginning of the definition of a column."""
 
-# What a comment is on, by what the catalog calls it: how a statement calls it, and what kind of fact it is.
+# For each kind of object, as `pg_identify_object` calls it: its word in COMMENT ON, and its kind of fact.
 _COMMENTED: Final = {
     "table": ("TABLE", "table"), "view": ("VIEW", "view"), "materialized view": ("MATERIALIZED VIEW", "matview"), "index": ("INDEX", "index"),
     "table column": ("COLUMN", "column"), "view column": ("COLUMN", "column"), "materialized view column": ("COLUMN", "column"),
@@ -219,7 +220,7 @@ _GRANTED: Final = (
     "LATERAL aclexplode(p.proacl) x WHERE x.grantee NOT IN (0, p.proowner) AND "
     "format('%%I.%%I(%%s)', n.nspname, p.proname, pg_get_function_identity_arguments(p.oid)) = %(name)s"
 )
-"""Gives the statements that let others use a function as they may now, where a new one could be used by everybody."""
+"""Query for the statements that restore the privileges on a function; by default everybody may use a new one."""
 
 _OWNER_OF_RELATION: Final = (
     "SELECT pg_get_userbyid(c.relowner) FROM pg_class c WHERE c.oid = to_regclass(%(name)s) AND "
@@ -233,23 +234,23 @@ _OWNED: Final = {
     **dict.fromkeys((*sorted(VIEWS), "table", "sequence"), _OWNER_OF_RELATION),
     **dict.fromkeys(("function", "procedure"), _OWNER_OF_FUNCTION),
 }
-"""Gives the owner of a thing, where that is somebody else than whoever asks."""
+"""Queries for the owner of an object, if that is not the current role."""
 
 
 _OF_AN_IDENTITY: Final = re.compile(r"owned by (.*) i$")
 
 _OF_A_RANGE: Final = re.compile(r"\bLANGUAGE internal\b.*\b(?:multi)?range_constructor", re.DOTALL)
-"""What is said of a function that comes and goes with its type."""
+"""Matches the definition of a function that is created and dropped together with its range type."""
 
 _FROM_PARENT: Final = re.compile(r" (?:inherited|part of )(?:[^']*)$")
-"""At the end of what is said of a column, a constraint or an index that its table has from a parent; a text would end with a quote."""
+"""Matches the end of the definition of a column, constraint or index that a table has from its parent; it contains no quoted text."""
 
 _PARENT: Final = re.compile(r" (?:partition (?:FOR|DEFAULT)|inherits )[^']*")
-"""What is said of a table that is a part of another one."""
+"""Matches, in the definition of a table, that it is a partition or that it inherits."""
 
 
 def _alone(definition: str) -> str:
-    """Return what is said of a part of a table, without whether it has that from a parent."""
+    """Return the definition of a part of a table, without what tells that it comes from a parent."""
     return _FROM_PARENT.sub("", definition)
 
 
@@ -259,14 +260,14 @@ _HIDDEN: Final = "SELECT format('%%I.', nspname) FROM pg_namespace WHERE NOT has
 def adoption_by(
     ask: Ask, changes: Sequence[Drifted], *, before: Inventory | None, after: Inventory, managed: AbstractSet[str]
 ) -> Adoption:
-    """Return what a migration says that does what somebody did by hand.
+    """Return the statements of a migration that makes the same changes as somebody has made by hand.
 
     Args:
         ask: runs a query under the settings of facts.
-        changes: what somebody did.
-        before: what the database was made of; None where nobody knows.
-        after: what it is made of now.
-        managed: relations that view managers make.
+        changes: the changes made by hand.
+        before: the facts before the changes; None where they are not known.
+        after: the facts now.
+        managed: names of the relations that view managers create.
     """
     hidden = tuple(schema for (schema,) in ask(_HIDDEN, {}))
     unseen = [each for each in changes if hidden and each.fact.identity.startswith(hidden)]
@@ -282,11 +283,11 @@ def adoption_by(
 
 
 class Definitions:
-    """What is asked of one database.
+    """Reads from one database how objects are created and changed.
 
     Args:
         ask: runs a query.
-        anew: which views are made anew.
+        anew: decides which views are dropped and created again.
     """
 
     def __init__(self, ask: Ask, anew: Anew) -> None:
@@ -295,10 +296,10 @@ class Definitions:
         self._told: frozenset[Fact] = frozenset()
 
     def in_order(self, changes: Sequence[Drifted]) -> list[Drifted]:
-        """Return changes in an order in which things can be made: a partition after its parent, a view after what it reads.
+        """Return the changes in an order in which objects can be created: a partition after its parent, a view after what it reads.
 
-        Views that stand in the way are among them. What comes and goes with something else is left out: the sequence of an identity,
-        what a table has from its parent, the attributes of a type.
+        Views that block a change are added. Objects that are created and dropped together with another one are left out: the sequence of
+        an identity column, what a table has from its parent, the attributes of a type.
         """
         changes = self._anew.along(changes)
         levels = self._anew.levels()
@@ -328,7 +329,7 @@ class Definitions:
         )
 
     def _number(self, fact: Fact) -> int:
-        """Return the number of a relation or function; 0 where it is gone, or has none."""
+        """Return the OID of a relation or function; 0 where it does not exist, and for other kinds."""
         if fact.kind in RELATIONS:
             query = "SELECT CAST(CAST(to_regclass(%(name)s) AS oid) AS int8)"
         elif fact.kind in {"function", "procedure"}:
@@ -345,7 +346,7 @@ class Definitions:
         return fact.kind in _COMES_ALONG and bool(self._ask(_COMES_ALONG[fact.kind], _names(fact, relation)))
 
     def _goes_along(self, change: Drifted, told: AbstractSet[Fact], moved: AbstractSet[str]) -> bool:
-        """Return whether a change needs no statement, since that of another one makes it."""
+        """Return whether a change needs no statement, because the statement of another change makes it."""
         fact = change.fact
         if fact.kind == "sequence" and (owner := _OF_AN_IDENTITY.search(change.after or change.before or "")):
             return change.before is None or change.after is None or Fact("column", owner[1]) in told
@@ -361,7 +362,7 @@ class Definitions:
         return (change.after is None or self._comes_along(fact, change.relation)) and self._is_of_above(change, told)
 
     def _is_of_above(self, change: Drifted, told: AbstractSet[Fact]) -> bool:
-        """Return whether the same was done to a table that this one is a part of."""
+        """Return whether the same change was made to a table from which this one inherits, or of which it is a partition."""
         kind, part = change.fact.kind, _names(change.fact, change.relation)["part"]
         above = [name for (name,) in self._ask(_ANCESTORS, {"relation": change.relation})]
         if kind in {"column", "trigger"}:
@@ -375,7 +376,7 @@ class Definitions:
         return any(each.kind == kind and each.identity.startswith(f"{name}.") for name in above for each in told)
 
     def made(self, change: Drifted, fact: Fact) -> Making:
-        """Return the statements that make a thing, or change it to what it is; none where that cannot be written."""
+        """Return the statements that create an object, or change it to its present state; none where they cannot be written."""
         if why := self._anew.why_left(change):
             return Making(doubts=[why] if fact.kind in VIEWS else [])
         if fact.kind == "comment":
@@ -399,7 +400,7 @@ class Definitions:
         return Making([str(first)], [str(each) for each in later if each], lacks=lacks, place=place)
 
     def _place_of(self, fact: Fact, statement: str, names: Mapping[str, str]) -> str:
-        """Return the kind in whose place a thing is made; empty where that is its own."""
+        """Return the kind of objects together with which this one is created; empty for its own kind."""
         if fact.kind == "function":
             return "type" if self._ask(_IS_FOR_A_DEFAULT, names) else ""
         if fact.kind != "constraint":
@@ -426,7 +427,7 @@ class Definitions:
         return replace(made, later=[*made.later, *self._kept(change)], gone=[self.dropped(change)])
 
     def _kept(self, change: Drifted) -> list[str]:
-        """Return the statements for what is said of a thing, and who may use it: that goes with the thing where it is made anew."""
+        """Return the statements for the comment and the privileges of an object, which are lost when it is dropped and created again."""
         names = _names(change.fact, change.relation)
         rows = self._ask(_GRANTED, names) if change.fact.kind in {"function", "procedure"} else []
         comment = _comment_on(change.fact, change.relation)
@@ -445,7 +446,7 @@ class Definitions:
         if not before.startswith(f"{kind} "):
             by_itself, doubt = self._converted(before.strip(), kind)
             if not by_itself and " default " in before:
-                says.append("DROP DEFAULT")  # it is not converted along
+                says.append("DROP DEFAULT")  # USING does not convert the default
                 before = before.partition(" default ")[0] + (" not null " if " not null " in before else " ")
             says.append(f"TYPE {kind}" + ("" if by_itself else f" USING CAST({part} AS {kind})"))
             doubts = [f"the values become {kind} by a cast: look whether that keeps what they say"] if doubt else []
@@ -461,7 +462,7 @@ class Definitions:
         return Making([f"ALTER TABLE {change.relation} {each}"] if says else [], doubts=doubts)
 
     def _converted(self, before: str, kind: str) -> tuple[bool, bool]:
-        """Return whether values of a type become those of another one by themselves, and whether something of them may be lost."""
+        """Return whether values of a type are converted to another one without USING, and whether something of them may be lost."""
         found = _TYPE.match(before)
         rows = self._ask(_CONVERTED, {"before": found[0] if found else before, "now": kind})
         return (bool(rows[0][0]), bool(rows[0][1])) if rows else (False, True)
@@ -478,7 +479,7 @@ class Definitions:
         return Making([f"COMMENT ON {_COMMENTED[kind][0]} {name} IS {literal}" for (literal,) in rows])
 
     def dropped(self, change: Drifted) -> str:
-        """Return the statement that drops a thing; empty where that cannot be written."""
+        """Return the statement that drops an object; empty where it cannot be written."""
         if self._anew.why_left(change):
             return ""
         if change.fact.kind == "comment":
@@ -490,14 +491,14 @@ class Definitions:
 
 
 def _commented(comment: Fact) -> tuple[str, str]:
-    """Return what the catalog calls the kind of thing that a comment is on, and the thing; an empty kind where nothing is written for it."""
+    """Return kind and name of the object that a comment is on; the kind is empty where no COMMENT statement is written for it."""
     kinds = (kind for kind in sorted(_COMMENTED, key=len, reverse=True) if comment.identity.startswith(f"{kind} "))
     kind = next(kinds, "")
     return kind, comment.identity.removeprefix(f"{kind} ")
 
 
 def _comment_on(fact: Fact, relation: str) -> Fact:
-    """Return the comment on a thing."""
+    """Return the fact of the comment on an object."""
     kind = next((said for said, (_, each) in _COMMENTED.items() if each == fact.kind), fact.kind)
     names = _names(fact, relation)
     name = f"{names['part']} on {relation}" if fact.kind in _ON_A_RELATION else fact.identity
@@ -505,11 +506,11 @@ def _comment_on(fact: Fact, relation: str) -> Fact:
 
 
 _ON_A_RELATION: Final = frozenset({"trigger", "rule", "policy", "constraint"})
-"""Kinds whose names are those of their relations only."""
+"""Kinds whose names are only unique within their relation."""
 
 
 def _goes_with(change: Drifted, gone: AbstractSet[Fact]) -> bool:
-    """Return whether something goes with the type that it is a part of, or with what it is a comment on."""
+    """Return whether an object was dropped together with the type that it is a part of, or a comment with its object."""
     if change.after is not None:
         return False
     if change.fact.kind != "comment":
@@ -525,7 +526,7 @@ def _goes_with(change: Drifted, gone: AbstractSet[Fact]) -> bool:
 
 
 def _type_of(fact: Fact, relation: str) -> str:
-    """Return the type that something is a part of: an attribute, the constraint of a domain, the cast of a range; empty for none."""
+    """Return the type that a fact is a part of: of an attribute, of a domain's constraint, of a range's cast; empty for none."""
     if relation or fact.kind not in {"column", "column order", "constraint", "cast"}:
         return ""
     if fact.kind == "cast":

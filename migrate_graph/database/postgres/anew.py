@@ -1,4 +1,4 @@
-"""Which views an adopted migration drops and makes anew, and how it makes them with all that belongs to them."""
+"""Decides which views an adopted migration drops and creates again, and writes the statements for what belongs to them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ CROSS JOIN LATERAL (
 ) AS x(read) WHERE r.rulename = '_RETURN' AND c.relkind IN ('v', 'm') AND c.oid >= 16384
 """
 
-# Who else needs a view: what cannot stay without it, and is none that can be made anew here.
+# An object that depends on a view and is no view itself, so that it cannot be created again here.
 _NEEDED: Final = """
 SELECT pg_describe_object(d.classid, d.objid, d.objsubid) FROM pg_class c JOIN pg_type t ON t.oid = c.reltype
 JOIN pg_depend d ON (d.refclassid = 'pg_class'::regclass AND d.refobjid = c.oid OR d.refclassid = 'pg_type'::regclass
