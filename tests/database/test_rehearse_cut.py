@@ -13,6 +13,7 @@ from verify_stand import VerifyStand
 
 from migrate_graph.database.postgres import clone, places
 from migrate_graph.database.postgres.cursor import send
+from migrate_graph.database.postgres.watched import WatchedBackend
 from migrate_graph.errors import DatabaseRefused, DatabaseUnreachable
 
 pytestmark = [pytest.mark.postgres, pytest.mark.usefixtures("may_create_databases")]
@@ -85,6 +86,34 @@ def test_a_lost_connection_is_told_as_one_where_a_graph_is_proved(
         VerifyStand(stand.root, stand.uri).watch()
     assert ended
     assert left_over(stand.uri) == []
+
+
+def test_a_lost_connection_is_told_as_one_where_facts_are_read(
+    stand: RehearsalStand, postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = WatchedBackend._facts_of
+
+    def cut(self: WatchedBackend, keeper: Any, *arguments: Any) -> Any:
+        postgres_server.execute(f"SELECT pg_terminate_backend({keeper.info.backend_pid}, 10000)")
+        return read(self, keeper, *arguments)
+
+    monkeypatch.setattr(WatchedBackend, "_facts_of", cut)
+    with pytest.raises(DatabaseUnreachable, match=r"connection .* was lost"):
+        VerifyStand(stand.root, stand.uri).watch()
+    assert left_over(stand.uri) == []
+
+
+def test_a_sequence_behind_its_rows_is_named_with_what_mends_it(stand: RehearsalStand) -> None:
+    """Logical replication copies rows, and no sequence; it was said that another session changes the tables."""
+    assert stand.apply() == 0
+    run(stand.uri, "DELETE FROM ewh_implemented_features")
+    run(stand.uri, "ALTER SEQUENCE ewh_implemented_features_journal_id_seq RESTART", "DROP TABLE mine")
+    with pytest.raises(DatabaseRefused, match="duplicate key") as caught:
+        stand.apply()
+    mend = caught.value.hint.partition(": ")[2].partition(";")[0]
+    assert mend.startswith("SELECT setval")
+    run(stand.uri, mend)
+    assert stand.apply() == 0
 
 
 def test_a_dump_that_fails_with_the_server_is_no_lack_of_rights(

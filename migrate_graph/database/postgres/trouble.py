@@ -10,6 +10,7 @@ import psycopg2
 from migrate_graph.database.driver_errors import AGAIN, ANSWERS, HAS_ROOM, IS_FREE, IS_WRITABLE, Trouble, TroubleKind
 from migrate_graph.errors import DatabaseError, DatabaseRefused, DatabaseUnreachable
 from migrate_graph.messages import first_line
+from migrate_graph.quoting import quote_identifier, quote_literal
 from migrate_graph.redaction import redact
 
 _RETRIABLE = {"55P03", "40P01", "40001"}  # lock_not_available, deadlock_detected, serialization_failure
@@ -41,12 +42,20 @@ HINTS = {
 
 # SQLSTATEs of statements on the tool's tables that fail because another session has dropped, renamed or created one of them, or has written
 # the same record: a missing relation or schema; a relation that exists already; a duplicate key.
-_CHANGED_MEANWHILE = {"42P01", "3F000", "42P07", "23505"}
+_DUPLICATE = "23505"
+_CHANGED_MEANWHILE = {"42P01", "3F000", "42P07", _DUPLICATE}
 _NO_SUCH_COLUMN = "42703"
 
 
 def hint_of_ours(error: psycopg2.Error) -> str:
     """Return the hint for an error of a statement on the tool's tables that has no hint in `HINTS`."""
+    if error.pgcode == _DUPLICATE and "(id)=" in (error.diag.message_detail or ""):
+        place, name = error.diag.schema_name or "", error.diag.table_name or ""
+        table = f"{quote_identifier(place)}.{quote_identifier(name)}"
+        return (
+            f"the sequence of {table} is behind its rows, as a restore or logical replication leaves it: "
+            f"SELECT setval(pg_get_serial_sequence({quote_literal(table)}, 'id'), max(id)) FROM {table}; then run it again"
+        )
     if error.pgcode in _CHANGED_MEANWHILE:
         return "another session has changed the tool's tables meanwhile: migrate status shows what is there now; then run it again"
     if error.pgcode == _NO_SUCH_COLUMN:

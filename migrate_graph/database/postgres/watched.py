@@ -199,9 +199,10 @@ class WatchedBackend(PostgresBackend):
 
     def _read_facts(self, query: str, relations: frozenset[int]) -> Sequence[tuple[Any, ...]]:
         """Read facts on the keeper, with settings under which names and values are written the same each time."""
-        if self._sessions.pooled:
-            return self._patiently(_in_a_moment, with_numbers(query, relations))
-        return self._patiently(self._facts_of, query, relations)
+        with self._explained():
+            if self._sessions.pooled:
+                return self._patiently(_in_a_moment, with_numbers(query, relations))
+            return self._patiently(self._facts_of, query, relations)
 
     def _facts_of(self, keeper: Any, query: str, relations: frozenset[int]) -> list[tuple[Any, ...]]:
         """Run a query as a prepared statement: planning it takes longer than running it."""
