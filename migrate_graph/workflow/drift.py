@@ -11,7 +11,7 @@ from migrate_graph.core.drift import Drift, drift_between
 from migrate_graph.core.events import Observer, Warned
 from migrate_graph.core.rules.rule import listed
 from migrate_graph.database import open_backend
-from migrate_graph.errors import DatabaseError, UsageError
+from migrate_graph.errors import DatabaseError, DatabaseUnreachable, UsageError
 from migrate_graph.messages import first_line
 from migrate_graph.workflow.project import database_settings
 from migrate_graph.workflow.scaffolding import Written, new
@@ -81,6 +81,9 @@ def look(backend: Backend, history: History, *, ignore: Sequence[str] = ()) -> D
         backend: the database.
         history: what the database remembers.
         ignore: patterns of what does not count as a change by hand.
+
+    Raises:
+        DatabaseUnreachable: the connection was lost.
     """
     unknown = _why_unknown(backend, history)
     if unknown:
@@ -88,6 +91,8 @@ def look(backend: Backend, history: History, *, ignore: Sequence[str] = ()) -> D
     try:
         before = backend.stored_inventory()
         after = backend.read_inventory()
+    except DatabaseUnreachable:
+        raise
     except DatabaseError as error:
         return Drift(unknown=error.message)
     except ValueError:

@@ -15,6 +15,7 @@ from migrate_graph.core.events import ignore_events
 from migrate_graph.database import Settings, open_backend
 from migrate_graph.database.books.bookkeeping import Bookkeeping
 from migrate_graph.database.books.stored_facts import packed
+from migrate_graph.errors import DatabaseUnreachable
 from migrate_graph.signals import Interruption
 
 JOURNAL = "ewh_implemented_features_journal"
@@ -351,6 +352,23 @@ def test_a_run_tells_what_it_will_take_for_known(applied: Any, database_uri: str
     assert "by Händ" in told
     assert "log_1" not in told
     assert "drift: none" in applied("drift").out
+
+
+@pytest.mark.parametrize("command", ["drift", "status --drift", "check --history"])
+@pytest.mark.parametrize("fails", ["stored_inventory", "read_inventory"])
+def test_a_connection_lost_in_the_middle_is_told_as_one(
+    fails: str, command: str, applied: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(*_: Any, **__: Any) -> None:
+        raise DatabaseUnreachable("the connection to the database was lost")
+
+    for kind in (Bookkeeping, *Bookkeeping.__subclasses__()):
+        if fails in vars(kind):
+            monkeypatch.setattr(kind, fails, lost)
+    ran = applied(*command.split())
+    assert ran.code == 6
+    assert "the connection to the database was lost" in ran.err
+    assert "drift: none" not in ran.out
 
 
 @pytest.mark.parametrize("fails", ["stored_inventory", "read_inventory"])
