@@ -53,20 +53,23 @@ CodeArgument = Annotated[
     str | None, typer.Argument(metavar="CODE", help="MG101, or dependency-cycle.", autocompletion=complete_code)
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON (with a schema_version) instead of text.")]
-OfflineOption = Annotated[bool, typer.Option("--offline", help="Do not ask the database: an empty history.")]
+OfflineOption = Annotated[bool, typer.Option("--offline", help="Do not ask the database: assume an empty history.")]
 HistoryOption = Annotated[bool, typer.Option("--history", help="Ask the database too (read-only).")]
 ToOption = Annotated[
-    str | None, typer.Option("--to", metavar="NAME", help="Up to this migration.", autocompletion=complete_name)
+    str | None,
+    typer.Option(
+        "--to", metavar="NAME", help="Only this migration and what it requires.", autocompletion=complete_name
+    ),
 ]
 AtomicOption = Annotated[
     bool | None,
-    typer.Option("--atomic/--no-atomic", help="All that runs is one transaction: all of it is kept, or nothing."),
+    typer.Option("--atomic/--no-atomic", help="Run everything in one transaction: all of it is kept, or nothing."),
 ]
 CoalesceOption = Annotated[
     bool | None,
     typer.Option(
         "--coalesce/--no-coalesce",
-        help="Consecutive migrations that need the same views are one transaction: those go down once.",
+        help="Run consecutive migrations that need the same views in one transaction: drop the views once.",
     ),
 ]
 JobsOption = Annotated[
@@ -90,7 +93,7 @@ RulesOption = Annotated[
     typer.Option(
         "--select",
         metavar="CODES|SEL",
-        help="Only these rules (MG101, or MG1 for a hundred), or only what is found about these: 'billing_*', +NAME.",
+        help="Only these rules (MG101; MG1: all MG1xx), or only findings about these names: 'billing_*', +NAME.",
     ),
 ]
 IgnoreOption = Annotated[list[str], typer.Option("--ignore", metavar="CODES", help="Switch these rules off.")]
@@ -100,7 +103,7 @@ GraphOption = Annotated[
     typer.Option(
         "--graph",
         metavar="FILE",
-        help=f"Draw it: {' '.join(each.suffixes[0] for each in FORMATS.values() if each.suffixes)}, by the suffix.",
+        help=f"Draw it into FILE: {' '.join(each.suffixes[0] for each in FORMATS.values() if each.suffixes)}, by the suffix.",
     ),
 ]
 OutputOption = Annotated[
@@ -108,7 +111,10 @@ OutputOption = Annotated[
 ]
 RendererOption = Annotated[Renderer, typer.Option("--renderer", help="Which program lays the picture out.")]
 FocusOption = Annotated[
-    list[str], typer.Option("--focus", metavar="NAME", help="Only what is around it.", autocompletion=complete_name)
+    list[str],
+    typer.Option(
+        "--focus", metavar="NAME", help="Only the part of the graph around NAME.", autocompletion=complete_name
+    ),
 ]
 HopsOption = Annotated[int | None, typer.Option("--hops", min=0, help="How far around --focus; 2 edges by default.")]
 GroupOption = Annotated[Grouping, typer.Option("--group", help="module: one node per file.")]
@@ -123,7 +129,7 @@ PlaceOption = Annotated[
     Place,
     typer.Option(
         "--on",
-        help="clone: an empty copy of the schema. scratch: a database made for it, with real commits. here: the database itself, "
+        help="clone: an empty copy of the schema. scratch: a database made for this, with real commits. here: the database itself, "
         "in one transaction that is rolled back.",
     ),
 ]
@@ -134,11 +140,11 @@ NoValuesOption = Annotated[bool, typer.Option("--no-values", help="Show ? for ea
 AllowOutsideOption = Annotated[
     bool,
     typer.Option(
-        "--allow-outside", help="Let migrations write files, start programs and connect to others while they are tried."
+        "--allow-outside", help="Let migrations write files, start programs and open connections while they are tried."
     ),
 ]
 LockOption = Annotated[
     float | None,
-    typer.Option("--lock-timeout", min=0, metavar="S", help="Seconds to wait for another run; 0 tries once."),
+    typer.Option("--lock-timeout", min=0, metavar="S", help="Seconds to wait for another run to end; 0 tries once."),
 ]
-ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for the journal.")]
+ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="The reason, for the journal.")]

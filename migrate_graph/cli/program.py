@@ -144,11 +144,11 @@ def options(
     context: typer.Context,
     *,
     color: Annotated[
-        Color, typer.Option("--color", help="When to colour; else NO_COLOR, FORCE_COLOR, or a terminal.")
+        Color, typer.Option("--color", help="When to colour; auto: by NO_COLOR, FORCE_COLOR, or in terminals.")
     ] = Color.AUTO,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of migrate_graph itself.")] = False,
     directory: Annotated[
-        Path | None, typer.Option("-C", "--directory", metavar="DIR", help="Work there instead of here.")
+        Path | None, typer.Option("-C", "--directory", metavar="DIR", help="Work in DIR, not in the current directory.")
     ] = None,
     uri: Annotated[
         str | None, typer.Option("--uri", metavar="URI", help="The database; wins over MIGRATE_URI.")

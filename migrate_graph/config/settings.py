@@ -194,22 +194,23 @@ class Config:
     )
     migration_ordering_mode: Literal["legacy", "intertwined", "declared"] = setting(
         "legacy",
-        "which of several possible migrations comes first: by order of declaration (`legacy`), or by trailing number; "
-        "`declared`: as `legacy`, and `requires` says all that "
-        "`--jobs` must know",
+        "which of several possible migrations comes first: by order of declaration (`legacy`), or by the number at the end "
+        "of the name (`intertwined`); `declared`: as `legacy`, and `requires` says all that `--jobs` must know",
     )
     migrate_table: str = setting(
         "ewh_implemented_features", "the table in which installed migrations are recorded", check=_checked_table
     )
     schema: Schema = setting(
-        "public", "the search_path of PostgreSQL, where it is set; `false`, or no setting at all, leaves it alone"
+        "public", "the search_path of sessions in PostgreSQL; if this is not set, or `false`, they keep their own"
     )
     database_to_restore: FilePath = setting(
-        "/data/database_to_restore.sql", "the backup that an empty database is made from; empty for none", empty=True
+        "/data/database_to_restore.sql",
+        "the backup that is restored into an empty database; an empty text means none",
+        empty=True,
     )
     migrate_cat_command: str | None = setting(None, "the command that decompresses other backups than .gz and .xz")
     schema_version: str | None = setting(
-        None, "names the flag that marks a finished run; nothing runs when it is there", empty=False
+        None, "names the flag that marks a finished run; when that flag exists, nothing runs", empty=False
     )
     flag_location: FilePath = setting("/flags", "the directory of the flags")
     create_flag_location: bool = setting(False, "create that directory when it is missing")  # noqa: FBT003 - a default
@@ -220,7 +221,7 @@ class Config:
     use_typedal: bool = setting(False, "hand migrations a TypeDAL instead of a pyDAL")  # noqa: FBT003 - a default
 
     lock_timeout_wait: Seconds = setting(
-        600.0, "how long to wait for another run; 0 tries once", flag="--lock-timeout", ours=True
+        600.0, "how long to wait for another run to end; 0 = try once", flag="--lock-timeout", ours=True
     )
     lock_timeout: Seconds = setting(
         10.0,
@@ -229,14 +230,14 @@ class Config:
         check=_checked_timeout,
     )
     statement_timeout: Seconds = setting(
-        0.0, "how long a statement may take; 0 = as long as it likes", ours=True, check=_checked_timeout
+        0.0, "how long a statement may take; 0 = no limit", ours=True, check=_checked_timeout
     )
     session: Literal["reused", "fresh"] = setting(
         "reused", "whether the session of a migration that succeeded is reset and used for the next one", ours=True
     )
     connect_wait: Seconds = setting(600.0, "how long to wait for a database that does not answer yet", ours=True)
     on_partial: Literal["retry", "stop"] = setting(
-        "retry", "whether a migration that failed after own commits is tried again", ours=True
+        "retry", "whether a migration that failed after commits of its own is tried again", ours=True
     )
     atomic: bool = setting(
         False,  # noqa: FBT003 - a default
@@ -246,7 +247,7 @@ class Config:
     )
     coalesce: bool = setting(
         False,  # noqa: FBT003 - a default
-        "run consecutive migrations that need the same views as one transaction, in which those go down once",
+        "run consecutive migrations that need the same views as one transaction, in which the views are dropped once",
         flag="--coalesce",
         ours=True,
     )
@@ -274,25 +275,25 @@ class Config:
     )
     rehearse_on: str | None = setting(
         None,
-        "a database on the server where copies for rehearsals are made; none: the server of `migrate_uri`",
+        "a database on the server where copies for rehearsals are made; if not set, the server of `migrate_uri`",
         ours=True,
         secret=True,
         check=_checked_server,
     )
     rehearse_budget: RehearseBudget = setting(
         Budget(),
-        "what a migration may cost before a rehearsal objects: bytes of a table that is written anew or scanned under a lock, "
+        "what a migration may cost before a rehearsal objects: bytes of a table that is rewritten or scanned under a lock, "
         "seconds of such a lock, rows that one statement writes",
         ours=True,
     )
     drift_ignore: Patterns = setting(
         (),
-        "patterns of the names of what programs change by themselves, such as partitions; it does not count as drift",
+        "patterns for the names of what programs change by themselves, such as partitions; such changes are no drift",
         ours=True,
     )
     footprints: FilePath = setting(
         "migrations.footprint.json",
-        "the file that `migrate verify --write` keeps what it saw in, for `migrate check`, `--jobs` and views without `uses`",
+        "the file in which `migrate verify --write` keeps what it saw, for `migrate check`, `--jobs` and views without `uses`",
         ours=True,
     )
     ignore: Codes = setting((), "codes of `migrate check` rules that are switched off", ours=True, check=_checked_codes)

@@ -62,6 +62,6 @@ def test_codes_come_with_their_names() -> None:
 
 def test_settings_are_completed_up_to_their_value() -> None:
     assert complete_setting("lock_timeout") == [
-        ("lock_timeout_wait=", "how long to wait for another run; 0 tries once"),
+        ("lock_timeout_wait=", "how long to wait for another run to end; 0 = try once"),
         ("lock_timeout=", "how long a statement waits for a lock before it is retried; 0 = for ever"),
     ]

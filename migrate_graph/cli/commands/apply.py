@@ -70,7 +70,8 @@ def apply(
     coalesce: CoalesceOption = None,
     jobs: JobsOption = None,
     keep_going: Annotated[
-        bool, typer.Option("--keep-going", help="After an exception, go on with what does not depend on it.")
+        bool,
+        typer.Option("--keep-going", help="After an exception, run the migrations that do not require the failed one."),
     ] = False,
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Also stop when a migration returns False.")] = False,
     lock_timeout: LockOption = None,
@@ -86,7 +87,7 @@ def apply(
         bool,
         typer.Option(
             "--strict",
-            help="With a sealed plan that was rehearsed: a statement that was not seen then fails its migration.",
+            help="With a rehearsed sealed plan: a statement that the rehearsal did not see fails its migration.",
         ),
     ] = False,
     output: Annotated[Output, typer.Option("--output", help="How the run is shown.")] = Output.AUTO,

@@ -31,13 +31,16 @@ if TYPE_CHECKING:
 def baseline(
     context: typer.Context,
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="NAME…", help="These are there already, with all that they require.")
+        list[str] | None,
+        typer.Argument(metavar="NAME…", help="Migrations whose work is there already, with all that they require."),
     ] = None,
     *,
     to: ToOption = None,
-    everything: Annotated[bool, typer.Option("--all", help="All migrations are there already.")] = False,
-    nothing: Annotated[bool, typer.Option("--none", help="No migration is there: only begin the ledger.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Record it; without, it is only shown.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="The work of all migrations is there already.")] = False,
+    nothing: Annotated[
+        bool, typer.Option("--none", help="The work of no migration is there: only begin the ledger.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Record it; without --yes it is only shown.")] = False,
     reason: ReasonOption = "",
     file: FileOption = None,
     json: JsonOption = False,

@@ -87,12 +87,14 @@ def check(
         str | None, typer.Option("--base", metavar="REF", help="Also judge what changed since this git revision.")
     ] = None,
     moving: Annotated[
-        bool, typer.Option("--moving", help="Only list what will be different here than with edwh-migrate 2.1.0.")
+        bool, typer.Option("--moving", help="Only list what will differ from edwh-migrate 2.1.0 in this project.")
     ] = False,
     reports: Annotated[
         list[str],
         typer.Option(
-            "--report", metavar="FORMAT=FILE", help="Write this report as well, as sarif=check.sarif; may be repeated."
+            "--report",
+            metavar="FORMAT=FILE",
+            help="Also write this report, such as sarif=check.sarif; may be repeated.",
         ),
     ] = [],  # noqa: B006 - typer copies it
     json: JsonOption = False,
@@ -103,10 +105,10 @@ def check(
     no_values: NoValuesOption = False,
     allow_outside: AllowOutsideOption = False,
 ) -> None:
-    """Judge the graph. Every finding at once, exit 3 on errors; needs no database: this is the CI job.
+    """Judge the graph. Shows every finding at once; exit 3 on errors. Needs no database: this is the CI job.
 
-    Runs the project's files (with --base also those of that revision), though no migration, unless --rehearse asks for it: give a
-    job that checks strangers' changes no secrets.
+    Runs the code in the project's files (with --base also in those of that revision), but no migration, unless --rehearse is given.
+    So give no secrets to a job that checks changes made by strangers.
     """
     from migrate_graph.workflow.assessment import Judging, assess
     from migrate_graph.workflow.footprint_file import read_footprints

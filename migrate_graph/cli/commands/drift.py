@@ -40,9 +40,9 @@ def drift(
     file: FileOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Show what somebody changed in the database by hand since the last run. And write a migration for it.
+    """Show what somebody changed in the database by hand since the last run. With --adopt, write a migration for it.
 
-    After each run the schema of the database is stored. What is different now was not done by a migration.
+    After each run the schema of the database is stored. A difference from it was not made by a migration.
     """
     from datetime import UTC, datetime
 

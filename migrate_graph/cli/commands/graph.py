@@ -59,9 +59,11 @@ def graph(
     history: HistoryOption = False,
     renderer: RendererOption = Renderer.AUTO,
     link_template: LinkOption = None,
-    ascii_only: Annotated[bool, typer.Option("--ascii", help="Lanes of plain characters only.")] = False,
+    ascii_only: Annotated[
+        bool, typer.Option("--ascii", help="Draw in the terminal with ASCII characters only.")
+    ] = False,
 ) -> None:
-    """Draw how the graph is built. Valid or not; to the terminal when no file is named."""
+    """Draw how the graph is built. Draws invalid graphs, too; in the terminal when no file is named."""
     from migrate_graph.workflow.assessment import assess
 
     session = session_of(context)

@@ -40,7 +40,9 @@ def log(
     graph: GraphOption = None,
     run: Annotated[
         str | None,
-        typer.Option("--run", metavar="ID", help="Draw this run, not the newest; the first letters are enough."),
+        typer.Option(
+            "--run", metavar="ID", help="Draw this run, not the newest; the first letters of its ID are enough."
+        ),
     ] = None,
     json: JsonOption = False,
     renderer: RendererOption = Renderer.AUTO,

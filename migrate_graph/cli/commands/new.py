@@ -28,7 +28,11 @@ def new(
     *,
     requires: Annotated[
         list[str],
-        typer.Option("--requires", metavar="A,B", help="What comes first; `leaves`: what nothing requires yet."),
+        typer.Option(
+            "--requires",
+            metavar="A,B",
+            help="The migrations that it requires; `leaves`: all that nothing requires yet.",
+        ),
     ] = [],  # noqa: B006 - typer copies it
     view: Annotated[bool, typer.Option("--view", help="A view manager, and the migration that creates it.")] = False,
     file: FileOption = None,

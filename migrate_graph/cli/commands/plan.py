@@ -132,7 +132,8 @@ def plan(
     ] = None,
     rehearse: RehearseOption = False,
     sql: Annotated[
-        bool, typer.Option("--sql", help="Rehearse, and write what is sent: --rehearse --format sql.")
+        bool,
+        typer.Option("--sql", help="Rehearse, and write the SQL that is sent; the same as --rehearse --format sql."),
     ] = False,
     place: PlaceOption = Place.CLONE,
     data: DataOption = None,

@@ -26,13 +26,15 @@ def resolve(
     context: typer.Context,
     name: Annotated[str, typer.Argument(metavar="NAME", help="The interrupted migration.")],
     *,
-    applied: Annotated[bool, typer.Option("--applied", help="Its work is there.")] = False,
+    applied: Annotated[bool, typer.Option("--applied", help="All of its work is there.")] = False,
     retry: Annotated[bool, typer.Option("--retry", help="Run it again.")] = False,
-    reverted: Annotated[bool, typer.Option("--reverted", help="Of a revert: its work is gone.")] = False,
+    reverted: Annotated[
+        bool, typer.Option("--reverted", help="After an interrupted revert: its work is gone.")
+    ] = False,
     reason: ReasonOption = "",
     file: FileOption = None,
 ) -> None:
-    """Decide about an interrupted migration. One that died after commits of its own."""
+    """Decide about an interrupted migration. Interrupted: its process ended after commits of its own."""
     from migrate_graph.workflow.mark import resolve as decide
 
     way = "--applied" if applied else "--retry" if retry else "--reverted" if reverted else ""

@@ -37,17 +37,17 @@ if TYPE_CHECKING:
 )
 def revert(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="What is undone.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The migration to undo.")],
     *,
     with_dependents: Annotated[
-        bool, typer.Option("--with-dependents", help="Undo first what is applied and requires it.")
+        bool, typer.Option("--with-dependents", help="First undo the applied migrations that require it.")
     ] = False,
     plan: Annotated[bool, typer.Option("--plan", help="Show what would be undone: change nothing.")] = False,
     rehearse: Annotated[
-        bool, typer.Option("--rehearse", help="Undo it in a copy, and show what that does and which data goes.")
+        bool, typer.Option("--rehearse", help="Undo it in a copy, and show what that does and which data is lost.")
     ] = False,
     yes: Annotated[
-        bool, typer.Option("--yes", help="Data may go, and code that was edited since it was applied is undone, too.")
+        bool, typer.Option("--yes", help="Permit the loss of data, and code that was edited since it was applied.")
     ] = False,
     lock_timeout: LockOption = None,
     file: FileOption = None,

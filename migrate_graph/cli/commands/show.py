@@ -37,9 +37,9 @@ def show(
     offline: OfflineOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Show all about one migration or view. Where it is, what it needs, what needs it, what was tried.
+    """Show all about one migration or view. Shows where it is, what it needs, what needs it, what was tried.
 
-    A NAME that ends in .json, and that no migration or view has, is a sealed plan. Shows the plan, and whether it can still run.
+    If NAME ends in .json and no migration or view has that name, it is a sealed plan: shows the plan, and whether it can still run.
     """
     from migrate_graph.workflow.project import require_name
     from migrate_graph.workflow.show import show as look_at

@@ -48,12 +48,13 @@ def status(
     views: Annotated[bool, typer.Option("--views", help="Only the views.")] = False,
     all_nodes: Annotated[bool, typer.Option("--all", help="One line for each; nothing is folded.")] = False,
     drift: Annotated[
-        bool, typer.Option("--drift", help="Also what somebody changed in the database by hand since the last run.")
+        bool,
+        typer.Option("--drift", help="Also show what somebody changed in the database by hand since the last run."),
     ] = False,
     offline: OfflineOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Show every migration with its state. And the views with their windows, and who is at work."""
+    """Show every migration with its state. Also shows the views with their windows, and who is at work."""
     from migrate_graph.workflow.status import read_status
 
     session = session_of(context)

@@ -64,11 +64,11 @@ def verify(
         typer.Option(
             "--on",
             metavar="URI",
-            help="A database on the server where databases are made for this. Default: rehearse_on, or the configured one's server.",
+            help="A database on the server where databases are made for this. Default: rehearse_on, else the configured database.",
         ),
     ] = "",
     closure: Annotated[
-        bool, typer.Option("--closure", help="Also try each migration on nothing but what it requires.")
+        bool, typer.Option("--closure", help="Also try each migration on a database with only what it requires.")
     ] = False,
     permute: Annotated[
         int | None,
@@ -76,14 +76,15 @@ def verify(
             "--permute",
             min=1,
             metavar="N",
-            help="Also try N other orders that the graph permits: all must end alike. With --infer, 20 unless told.",
+            help="Also try N other orders that the graph permits: all must end with the same result. With --infer, 20 by default.",
         ),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option("--seed", metavar="S", help="Which orders these are; 0 unless told.")
+        int | None,
+        typer.Option("--seed", metavar="S", help="The seed that chooses the orders of --permute; 0 by default."),
     ] = None,
     write: Annotated[
-        bool, typer.Option("--write", help="Keep what was seen in the footprint file, for migrate check.")
+        bool, typer.Option("--write", help="Write what was seen into the footprint file, for migrate check.")
     ] = False,
     reverts: Annotated[
         bool,
@@ -92,10 +93,11 @@ def verify(
         ),
     ] = False,
     infer: Annotated[
-        bool, typer.Option("--infer", help="Tell the requirements that are missing, and try the graph with them.")
+        bool, typer.Option("--infer", help="Show the requirements that are missing, and try the graph with them.")
     ] = False,
     apply_to_files: Annotated[
-        bool, typer.Option("--apply-to-files", help="Add them to the files. Nothing is ever removed.")
+        bool,
+        typer.Option("--apply-to-files", help="Add the missing requirements to the files. Nothing is ever removed."),
     ] = False,
     format_name: ReportOption = "text",
     output: OutputOption = None,

@@ -39,7 +39,7 @@ def why(
 ) -> None:
     """Explain why something has its place in the order. Shows the path of edges, or the rule that decided.
 
-    The database is asked for the state of a migration only. Where it does not answer, that is told, and everything else is shown.
+    The database is asked only for the state of a migration. If it does not answer, the output says so and shows everything else.
     """
     from migrate_graph.workflow.why import why as ask_why
 
