@@ -183,8 +183,8 @@ def create_by_definition(context: Context) -> Iterator[Hit]:
 
     ## Why it matters
 
-    pyDAL's own migrations are off while a migration runs, as they were in edwh-migrate: nothing is created. Where the table is
-    not there, the migration fails; where it is, changed fields are not changed in the database.
+    pyDAL's own migrations are off while a migration runs, as they were in edwh-migrate: nothing is created. If the table does
+    not exist, the migration fails; if it exists, changed fields are not changed in the database.
 
     ## How to fix it
 
@@ -210,8 +210,8 @@ def wrong_arguments(context: Context) -> Iterator[Hit]:
 
     ## What it finds
 
-    A function that cannot be called with `db` alone: it takes no argument, or needs more of them. Of a decorated function
-    only the wrapper is looked at.
+    A function that cannot be called with `db` alone: it takes no argument, or needs more than one. Of a decorated
+    function only the wrapper is checked.
 
     ```python
     @migration

@@ -14,11 +14,11 @@ def edited_migration(context: Context) -> Iterator[Hit]:
 
     ## What it finds
 
-    A migration of the base revision whose code is another one now, or that uses something that was edited: a constant, a
-    function or a class of the project, or a file that it reads by a path which the text shows. Where a part of the file's name is
-    known only at run time (an attribute, a parameter), it is looked for among the names and texts in the code. What else is known
-    only at run time, and what comes from installed packages, is not seen. Comments, docstrings and formatting do not count. Needs a
-    base (`--base REF`).
+    A migration of the base revision whose code is different now, or that uses something that was edited: a constant, a function
+    or a class of the project, or a file that it reads by a path which the text shows. Where a part of the file's name is known
+    only at run time (an attribute, a parameter), the rule looks for it among the names and texts in the code. What else is known
+    only at run time, and what comes from installed packages, is not seen. Comments, docstrings and formatting do not count.
+    Needs a base (`--base REF`).
 
     ```python
     @migration
@@ -151,8 +151,8 @@ def changed_window(context: Context) -> Iterator[Hit]:
 
     ## What it finds
 
-    Another `since`, `until` or `replaces` on a view of the base revision. To close an open window with a migration that
-    the same change adds is how a view is retired, and is not found. Needs a base (`--base REF`).
+    Another `since`, `until` or `replaces` on a view of the base revision. Closing an open window with a migration that
+    the same change adds is how a view is retired; this is not reported. Needs a base (`--base REF`).
 
     ```python
     class InvoiceTotals(ViewMigrationManager):
@@ -203,8 +203,9 @@ def edited_view(context: Context) -> Iterator[Hit]:
 
     ## Why it matters
 
-    A view is made when a migration opens it. Databases that have it keep the old one until some unrelated migration does,
-    and a new database may not be able to make it where its window opens: what its text reads may come later.
+    A view is made when a migration opens it. Databases that have it keep the old view until some unrelated migration
+    opens it. A new database may not be able to make the view where its window opens: what the new text reads may be made
+    later.
 
     ## How to fix it
 

@@ -26,8 +26,8 @@ def undeclared_dependency(context: Context) -> Iterator[Hit]:
     ## What it finds
 
     A migration that was seen (`migrate verify`) to lock, use or change something that another migration made, or whose tables,
-    views or constraints depend on it, while no `requires` leads from the one to the other. Of several that made a part of
-    it, the last is named. `migrate check` finds it without a database, from the footprint file.
+    views or constraints depend on it, while no `requires` leads from the one to the other. If several migrations made a part
+    of it, the last one is named. `migrate check` finds it without a database, from the footprint file.
 
     ```python
     @migration                                          # bad: nothing says that it needs the table
@@ -105,10 +105,10 @@ def unordered_conflict(context: Context) -> Iterator[Hit]:
 
     ## What it finds
 
-    Two migrations that no `requires` puts into an order, and that were seen (`migrate verify`) to do what may not change places:
-    both change one thing; one uses what the other changes or removes; one puts rows into a table that the other looks
-    up; both work on the same columns of the same rows, and one of them writes. Two that only put rows into one table, or add
-    columns to it, are not found. It is an error where the graph says all (`migration_ordering_mode = "declared"`), and else a
+    Two migrations that no `requires` puts into an order, and that were seen (`migrate verify`) to do things whose order matters:
+    both change one thing; one uses what the other changes or removes; one puts rows into a table that the other looks up; both
+    work on the same columns of the same rows, and one of them writes. Two that only put rows into one table, or add columns to
+    it, are not found. It is an error where `requires` says everything (`migration_ordering_mode = "declared"`), otherwise a
     warning; `migrate verify` ends with exit 3 in both cases.
 
     ```python
@@ -167,9 +167,9 @@ def stale_footprint(context: Context) -> Iterator[Hit]:
 
     ## What it finds
 
-    A migration whose entry in the footprint file was written when its text, the text of what it calls, or a view that it makes was
-    another one. Comments and formatting do not count. A migration without an entry, and an entry without a migration, are told as
-    information.
+    A migration whose entry in the footprint file was written when its text, the text of what it calls, or a view that it makes
+    was different. Comments and formatting do not count. A migration without an entry, and an entry without a migration, are
+    reported as information.
 
     ```sh
     migrate check      # bad: MG703, because somebody has edited the SQL since `migrate verify --write`
@@ -302,7 +302,7 @@ _OF_ORDER = {
 
 @rule("MG706", Severity.ERROR, Needs.FOOTPRINTS)
 def order_changes_result(context: Context) -> Iterator[Hit]:
-    """Migrations that end with something else when they run in another order.
+    """Migrations whose result differs when they run in another order.
 
     ## What it finds
 
@@ -319,7 +319,7 @@ def order_changes_result(context: Context) -> Iterator[Hit]:
 
     ## Why it matters
 
-    A new database becomes another one than those that grew with the project.
+    A new database differs from those that grew with the project.
 
     ## How to fix it
 

@@ -24,8 +24,8 @@ def orphan_record(context: Context) -> Iterator[Hit]:
 
     ## Why it matters
 
-    A renamed migration is a new migration: it would run again under its new name. A deleted or not yet merged one means
-    that code and database are not of the same version.
+    A renamed migration is a new migration: it would run again under its new name. A deleted migration, or one that is
+    not merged yet, means that code and database are not of the same version.
 
     ## How to fix it
 
@@ -87,12 +87,12 @@ def changed_after_apply(context: Context) -> Iterator[Hit]:
 
     ## What it finds
 
-    A migration whose code is not the code that was applied, or that uses something that was edited: a constant, a function or
-    a class of the project, or a file that it reads by a path which the text shows (`Path(__file__).parent / "a.sql"`,
-    `importlib.resources.files(…)`). Where a part of the file's name is known only at run time (an attribute, a parameter), it is
-    looked for among the names and texts in the code. What else is known only at run time, what comes from installed packages, and
-    what is found in the database is not seen. Comments and formatting do not count; migrations applied by edwh-migrate, which kept no
-    fingerprint, are not judged. Needs a database (`--history`).
+    A migration whose code is not the code that was applied, or that uses something that was edited: a constant, a function or a
+    class of the project, or a file that it reads by a path which the text shows (`Path(__file__).parent / "a.sql"`,
+    `importlib.resources.files(…)`). Where a part of the file's name is known only at run time (an attribute, a parameter), the
+    rule looks for it among the names and texts in the code. What else is known only at run time, what comes from installed
+    packages, and what is found in the database is not seen. Comments and formatting do not count; migrations applied by
+    edwh-migrate, which kept no fingerprint, are not judged. Needs a database (`--history`).
 
     ```python
     @migration
@@ -103,7 +103,7 @@ def changed_after_apply(context: Context) -> Iterator[Hit]:
 
     ## Why it matters
 
-    The edit never reaches this database: it and a new one will differ.
+    The edit never reaches this database: this database and a new one will differ.
 
     ## How to fix it
 
@@ -130,11 +130,11 @@ def _in_what_it_uses(then: str, now: str) -> str:
 
 @rule("MG404", Severity.INFO, Needs.HISTORY)
 def late_migration(context: Context) -> Iterator[Hit]:
-    """A migration that will run after ones it stands before.
+    """A migration that will run after migrations that it stands before.
 
     ## What it finds
 
-    A migration that is not applied, and stands in the order before one that is. Needs a database (`--history`).
+    A migration that is not applied, and stands in the order before one that is applied. Needs a database (`--history`).
 
     ```text
     1  create_invoice_20260401_001      applied
@@ -171,7 +171,8 @@ def interrupted_migration(context: Context) -> Iterator[Hit]:
 
     ## What it finds
 
-    A migration that was running when its process ended, with some of its work durable. Needs a database (`--history`).
+    A migration that was running when its process ended, after some of its work was committed. Needs a database
+    (`--history`).
 
     ```text
     backfill_totals: interrupted after 3 commits     # bad: it is not known how far it came
@@ -203,9 +204,9 @@ def view_edited_after_creation(context: Context) -> Iterator[Hit]:
 
     ## What it finds
 
-    A view that lives, whose manager's `up` or `down` does something else now than when it last came up here, or uses something
-    of the project that was edited, while no pending migration brings it up. Comments and formatting do not count; a view made
-    by edwh-migrate, which kept no fingerprint, is not judged. Needs a database (`--history`).
+    A view that lives and that no pending migration brings up, although its manager's `up` or `down` does something else now
+    than when the view last came up here, or uses something of the project that was edited. Comments and formatting do not
+    count; a view made by edwh-migrate, which kept no fingerprint, is not judged. Needs a database (`--history`).
 
     ```python
     class Totals(ViewMigrationManager):
@@ -260,7 +261,8 @@ def unfilled_view(context: Context) -> Iterator[Hit]:
 
     ## How to fix it
 
-    Mend what the run named, where it named something, and run `migrate apply` again: it refreshes such views first.
+    Correct what the run reported, if it reported something, and run `migrate apply` again: it refreshes such views
+    first.
 
     ```console
     $ migrate apply                                              # good: refreshed, also when nothing is pending
@@ -283,10 +285,10 @@ def drifted_schema(context: Context) -> Iterator[Hit]:
     ## What it finds
 
     A table, a column, an index, a constraint, a view, a function, a trigger, a privilege, … that came, went or changed since the
-    last run of `migrate apply`, with its definition before and now. After each run the schema of the database is stored.
-    What extensions own, what is temporary, the tool's own tables, statistics and the number of rows do not count, and neither
-    does what `drift_ignore` names. Where nothing was stored, or by another version of the tool or of the server, the rule is
-    silent and `migrate status --drift` says why. Needs a database (`--history`).
+    last run of `migrate apply`, with its definition before and now. After each run the schema of the database is stored. These
+    do not count: what extensions own, what is temporary, the tool's own tables, statistics, the number of rows, and what
+    `drift_ignore` names. If no schema was stored, or another version of the tool or of the server stored it, the rule is silent
+    and `migrate status --drift` says why. Needs a database (`--history`).
 
     ```sql
     CREATE INDEX invoice_due ON invoice (due);       -- bad: typed into psql on Saturday night
@@ -306,7 +308,7 @@ def drifted_schema(context: Context) -> Iterator[Hit]:
     $ migrate mark index_due_dates_20260401_001 --installed
     ```
 
-    Where a program makes tables as it goes (partitions), name them in the settings: `drift_ignore = ["public.log_2026_*"]`.
+    If a program makes tables while it runs (partitions), name them in the settings: `drift_ignore = ["public.log_2026_*"]`.
     """
     alike: dict[tuple[str, str], list[str]] = {}
     for change in context.drifted:

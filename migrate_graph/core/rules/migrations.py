@@ -192,11 +192,11 @@ def forgotten_import(context: Context) -> Iterator[Hit]:
 
     Its migrations do not exist for `plan` and `apply`: they never run, and no message says so.
 
-    In `plan` and `apply` this is a warning: a stray file must not stop a deployment. It is one in `check` as well where
-    another file than the configured one is named (`migrate check billing/steps.py`): files that stand side by side, each run
-    by its own command, do not import each other.
+    In `plan` and `apply` this is a warning: a stray file must not stop a deployment. In `check` it is a warning as well if a
+    file other than the configured one is named (`migrate check billing/steps.py`): files side by side that are each run by
+    their own command do not import each other.
 
-    A directory with its own settings or git repository, and tests and examples, are not looked at.
+    The rule does not look at directories with settings or a git repository of their own, at tests or at examples.
 
     ## How to fix it
 
@@ -301,12 +301,13 @@ def missing_sequence(context: Context) -> Iterator[Hit]:
 
     ## Why it matters
 
-    In this mode the number at the end decides between migrations that could both run next. Without one it is 0: the
-    migration goes ahead of numbered ones that are much older.
+    In this mode the number at the end decides between migrations that could both run next. A name without a number
+    counts as 0: the migration runs before numbered ones that are much older.
 
     ## How to fix it
 
-    End the name in `_<date>_<number>`, as long as it has not been applied anywhere: a new name is a new migration.
+    End the name in `_<date>_<number>`, as long as the migration has not been applied anywhere: a new name is a new
+    migration.
 
     ```python
     @migration
@@ -376,8 +377,8 @@ def no_migrations(context: Context) -> Iterator[Hit]:
 
     ## What it finds
 
-    Not one migration, although the database remembers some, or files beside the migrations file declare some and nothing
-    imports them. A new project, with neither, is fine.
+    No migration is declared, although the database has records of some, or files beside the migrations file declare some
+    and nothing imports them. A new project, where neither is the case, is fine.
 
     ```python
     import logging                                   # bad: `import customers` was lost in a merge
@@ -460,11 +461,11 @@ def unknown_commutation(context: Context) -> Iterator[Hit]:
 
     ## Why it matters
 
-    It was written to answer MG702 about one pair, and answers nothing.
+    It was written to silence MG702 about one pair of migrations, and has no effect.
 
     ## How to fix it
 
-    Correct the name, or name the function itself. When the other migration is gone, remove it.
+    Correct the name, or name the function itself. When the other migration is gone, remove the name.
 
     ```python
     @migration(commutes_with=count_returns_20261103_002)         # good
@@ -490,8 +491,8 @@ def unused_decorator(context: Context) -> Iterator[Hit]:
 
     ## What it finds
 
-    A call of `migration(…)` whose result is given no function: the `@` before it was forgotten, or a decorator below it
-    returns None.
+    A call of `migration(…)` whose result is not called with a function: the `@` before it was forgotten, or a decorator
+    below it returns None.
 
     ```python
     migration(requires=create_invoice)               # bad: no @

@@ -36,9 +36,9 @@ def misspelt_setting(context: Context) -> Iterator[Hit]:
 
     ## What it finds
 
-    An attribute in the class of a view manager that looks like one of its settings, is none, and is not mentioned by any method
-    of the class: `materialised`, `untill`, `depends_on`, `schema`. Attributes that you add for your own use are not reported, if
-    their names are like no setting, or if a method of the class mentions them.
+    An attribute in the class of a view manager that looks like one of its settings but is not one, and that no method of the
+    class mentions: `materialised`, `untill`, `depends_on`, `schema`. Attributes that you add for your own use are not reported
+    if their names are unlike every setting, or if a method of the class mentions them.
 
     ```python
     class Totals(SqlView):
@@ -54,8 +54,8 @@ def misspelt_setting(context: Context) -> Iterator[Hit]:
 
     ## How to fix it
 
-    Correct the name. If it is one of your own that nothing in the class mentions, give it another name, or write
-    `ignore = "MG215"` in the class.
+    Correct the name. If it is an attribute of your own that nothing in the class mentions, give it another name, or
+    write `ignore = "MG215"` in the class.
 
     ```python
     class Totals(SqlView):

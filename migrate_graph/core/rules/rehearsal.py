@@ -90,8 +90,8 @@ def rewrites_table(context: Context) -> Iterator[Hit]:
 
     ## What it finds
 
-    In a rehearsal (`--rehearse`): a table that existed before the run and got a new file, as the database itself tells. It is an
-    error when the table is larger than `rehearse_budget` allows (`rewrite`, bytes; `rows`), a warning where its size is not
+    In a rehearsal (`--rehearse`): a table that existed before the run and got a new file, as the database itself reports. It is
+    an error when the table is larger than `rehearse_budget` allows (`rewrite`, bytes; `rows`), a warning where its size is not
     known, and a remark when it is small.
 
     ```sql
@@ -353,12 +353,12 @@ def _written(context: Context, step: _Step, statement: Statement, locked: frozen
 
 @rule("MG606", Severity.WARNING, Needs.REHEARSAL)
 def drops_data(context: Context) -> Iterator[Hit]:
-    """A table or a column that goes, with what is in it.
+    """A table or a column that is removed with its data.
 
     ## What it finds
 
     In a rehearsal: a table or a column that existed before the run, is gone after it and does not live on under another name; or
-    a table that is emptied by `TRUNCATE`. A table of which is known that it has no rows is passed over.
+    a table that is emptied by `TRUNCATE`. A table that is known to have no rows is not reported.
 
     ```sql
     ALTER TABLE invoice DROP COLUMN qty;                          -- bad: nothing brings it back
@@ -465,8 +465,8 @@ def not_rehearsed(context: Context) -> Iterator[Hit]:
 
     ## What it finds
 
-    A statement that cannot be part of a transaction (`VACUUM`, `CREATE DATABASE`) and was left out, a new value of an enum that is
-    used in the transaction that made it, and whatever else ended the watching. It is no fault of the migration.
+    A statement that cannot be part of a transaction (`VACUUM`, `CREATE DATABASE`) and was left out, a new value of an enum that
+    is used in the transaction that made it, and anything else that ended the observation. It is no fault of the migration.
 
     ```sh
     migrate plan --rehearse                                       # bad: one transaction, in which not everything can run
@@ -585,7 +585,7 @@ def breaks_running_code(context: Context) -> Iterator[Hit]:
     it: dropped or renamed.
 
     ```sql
-    ALTER TABLE customer RENAME COLUMN mail TO email;             -- bad: the program of before still asks for `mail`
+    ALTER TABLE customer RENAME COLUMN mail TO email;             -- bad: the old program still asks for `mail`
     ```
 
     ## Why it matters

@@ -18,8 +18,8 @@ def no_way_back(context: Context) -> Iterator[Hit]:
 
     ## What it finds
 
-    With `migrate verify --reverts`: a `down` that fails where its migration has just been applied to a new database; a migration that fails when it
-    is applied again after its `down`; and `down="auto"` on a migration that does more than to add something.
+    With `migrate verify --reverts`: a `down` that fails where its migration has just been applied to a new database; a migration
+    that fails when it is applied again after its `down`; and `down="auto"` on a migration that does more than add something.
 
     ```python
     @migration(requires=create_orders_20260401_001, down="auto")    # bad: rows of an older table are written
@@ -66,12 +66,13 @@ def no_way_back(context: Context) -> Iterator[Hit]:
 
 @rule("MG708", Severity.ERROR, Needs.FOOTPRINTS)
 def reverts_to_something_else(context: Context) -> Iterator[Hit]:
-    """A way back after which something else is there than before.
+    """A way back that does not restore what was there before.
 
     ## What it finds
 
-    With `migrate verify --reverts`: each migration that has a way back is applied to a new database, undone, and applied again. What the database
-    is made of must be the same after the way back as before it, and after the second way there as after the first. Rows are not compared.
+    With `migrate verify --reverts`: each migration that has a way back is applied to a new database, undone, and applied again.
+    What the database is made of must be the same after the undo as before the migration, and after the second time it is applied
+    as after the first. Rows are not compared.
 
     ```python
     def drop_total(db):                                     # bad: the index of another table stays
@@ -81,8 +82,8 @@ def reverts_to_something_else(context: Context) -> Iterator[Hit]:
 
     ## Why it matters
 
-    What stays behind is in the way when the migration is applied again, and nobody knows why it is there. What is removed besides is missing
-    afterwards.
+    What stays behind is in the way when the migration is applied again, and nobody knows why it is there. What is removed in
+    addition is missing afterwards.
 
     ## How to fix it
 

@@ -28,12 +28,12 @@ def missing_uses(context: Context) -> Iterator[Hit]:
 
     ## Why it matters
 
-    `with InvoiceTotals(db):` takes down what `uses` tells. The database refuses to drop a view that another one reads, and the
+    `with InvoiceTotals(db):` takes down what `uses` names. The database refuses to drop a view that another one reads, and the
     migration fails; in a new database the views may come up in the wrong order.
 
     ## How to fix it
 
-    Name it, or leave `uses` of a `SqlView` out: then the query tells it.
+    Name the view in `uses`, or leave `uses` of a `SqlView` out: then `uses` is derived from the query.
 
     ```python
     class Best(SqlView):
@@ -75,8 +75,8 @@ def superfluous_uses(context: Context) -> Iterator[Hit]:
 
     ## How to fix it
 
-    Leave it out, unless a function that the view calls reads the other view: of that the database knows nothing. Then keep it, and
-    `ignore = ["MG710"]` in the settings.
+    Leave the name out, unless a function that the view calls reads the other view: the database does not know about that. Then
+    keep the name, and write `ignore = ["MG710"]` in the settings.
 
     ```python
     class Orders(SqlView):

@@ -102,8 +102,8 @@ def view_never_built(context: Context) -> Iterator[Hit]:
 
     ## What it finds
 
-    A view manager that no migration brings up: none opens it, or anything it uses, or a version it replaces, while its
-    window is open. With `weave = "windows"` views come up by themselves, and this finds nothing.
+    A view manager that no migration brings up: while its window is open, no migration opens it, anything that it uses, or
+    a version that it replaces. With `weave = "windows"` views come up by themselves, and the rule finds nothing.
 
     ```python
     class Totals(ViewMigrationManager):              # bad: no migration opens it
@@ -112,8 +112,8 @@ def view_never_built(context: Context) -> Iterator[Hit]:
 
     ## Why it matters
 
-    A view is created when the block of a migration that opened it, or something below it, ends. Without one it never
-    exists, whatever its window says.
+    A view is created at the end of the block in which a migration opened it, or something below it. Without such a
+    block it never exists, whatever its window says.
 
     ## How to fix it
 
@@ -161,9 +161,10 @@ def rebuild_without_effect(context: Context) -> Iterator[Hit]:
 
     ## What it finds
 
-    A manager with `rebuild = "deferred"` that is no materialized view with rows, as far as its class tells, or whose own `up()`
-    creates a view and never asks `self.deferred`, nor does what it calls by name. And one with `rebuild = "swap"` that is no materialized
-    `SqlView` with rows, or that has an `up()` or `down()` of its own: only what is known from its query can be built under another name.
+    A manager with `rebuild = "deferred"` that is not a materialized view with rows, as far as its class tells, or whose own
+    `up()` creates a view while neither `up()` nor the functions that it calls by name read `self.deferred`. Also a manager with
+    `rebuild = "swap"` that is not a materialized `SqlView` with rows, or that has an `up()` or `down()` of its own: only a view
+    that is known from its query can be built under another name.
 
     ```python
     class Sales(ViewMigrationManager):
@@ -176,12 +177,12 @@ def rebuild_without_effect(context: Context) -> Iterator[Hit]:
 
     ## Why it matters
 
-    The view comes up with its rows inside of the migration's transaction, which keeps its locks as long as that takes; with `"swap"` nobody
-    can read the old one meanwhile.
+    The view comes up with its rows inside of the migration's transaction, which keeps its locks as long as that takes. With
+    `"swap"`, nobody can read the old view meanwhile.
 
     ## How to fix it
 
-    Declare the view by its query, or let `up()` leave the rows out where it is asked to.
+    Declare the view by its query, or let `up()` leave the rows out when `self.deferred` is true.
 
     ```python
     class Sales(SqlView):
@@ -232,7 +233,8 @@ def unusable_manager(context: Context) -> Iterator[Hit]:
     ## Why it matters
 
     A call of a coroutine or generator function runs no line of it: the view is neither taken down nor brought up, and
-    nothing says so. The others end in a TypeError when it is their turn; the migrations before are applied by then.
+    nothing says so. The other faults end in a TypeError when the view's turn comes; the migrations before it are
+    applied by then.
 
     ## How to fix it
 

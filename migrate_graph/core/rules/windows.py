@@ -138,10 +138,10 @@ def outlived_dependency(context: Context) -> Iterator[Hit]:
 
     ## What it finds
 
-    A view manager whose window is open where the window of a manager in its `uses` is closed, and no successor of
-    that one (by `replaces`, followed through) lives either. Three moments are looked at: when a migration brings the
-    view up, when its own `since` opens it, and when the used view's `until` closes that one. A view without `since`
-    is not accused for the time before anything creates it.
+    A view manager whose window is open while the window of a manager in its `uses` is closed, and no successor of the
+    used view (by `replaces`, directly or not) lives then either. Three moments are checked: when a migration brings the
+    view up, when its own `since` opens it, and when the `until` of the used view closes the used view. A view without
+    `since` is not reported for the time before anything creates it.
 
     ```python
     class Lines(ViewMigrationManager):
@@ -157,7 +157,8 @@ def outlived_dependency(context: Context) -> Iterator[Hit]:
 
     ## How to fix it
 
-    Give the reader a window inside the other's, or let a successor take the other's place.
+    Give the view a window inside the window of the view that it uses, or let a successor take the place of the used
+    view.
 
     ```python
     class Totals(ViewMigrationManager):
@@ -234,9 +235,9 @@ def overlapping_versions(context: Context) -> Iterator[Hit]:
 
     ## What it finds
 
-    Two managers that replace the same predecessor, whose names differ only in a version at the end (`Totals_V1`,
-    `Totals_V2`), or whose queries are to make one relation (`SqlView`), and that both live after some migration. One
-    that replaces the other, directly or not, cannot overlap with it: it takes over.
+    Two managers that both live after some migration, and that replace the same predecessor, have names that differ only
+    in a version at the end (`Totals_V1`, `Totals_V2`), or have queries that make the same relation (`SqlView`). A
+    manager that replaces the other, directly or not, cannot overlap with it: it takes over.
 
     ```python
     class Totals_V1(ViewMigrationManager): ...
@@ -387,8 +388,8 @@ def unordered_window(context: Context) -> Iterator[Hit]:
 
     ## What it finds
 
-    A `since` or `until` that no requirement orders against a migration that opens the view, or a `since` that none
-    orders against `until`. One finding for each bound, with the migrations as related places.
+    A `since` or `until` that no requirement orders against a migration that opens the view, or a `since` that no
+    requirement orders against `until`. There is one finding for each bound, with the migrations as related places.
 
     ```python
     class Totals(ViewMigrationManager):
@@ -406,7 +407,7 @@ def unordered_window(context: Context) -> Iterator[Hit]:
 
     ## How to fix it
 
-    Require the bound.
+    Let the migration require the bound.
 
     ```python
     @migration(requires="create_totals")             # good
@@ -444,7 +445,7 @@ def view_without_time(context: Context) -> Iterator[Hit]:
 
     ## What it finds
 
-    With `weave = "windows"`, a view manager that does not come up, even though all migrations run from the first one on: its
+    With `weave = "windows"`, a view manager that does not come up even when all migrations run from the first one on: its
     window has no beginning and closes before the last migration, or another version of the view lives in its place from the
     beginning to the end.
 
@@ -456,7 +457,7 @@ def view_without_time(context: Context) -> Iterator[Hit]:
 
     ## Why it matters
 
-    An empty database never has this view. One that was made earlier may have it, and loses it with `until`.
+    An empty database never has this view. A database that was made earlier may have it, and loses it at `until`.
 
     ## How to fix it
 
