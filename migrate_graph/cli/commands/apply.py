@@ -71,7 +71,9 @@ def apply(
     jobs: JobsOption = None,
     keep_going: Annotated[
         bool,
-        typer.Option("--keep-going", help="After an exception, run the migrations that do not require the failed one."),
+        typer.Option(
+            "--keep-going", help="After an exception, go on with migrations that do not depend on the failed one."
+        ),
     ] = False,
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Also stop when a migration returns False.")] = False,
     lock_timeout: LockOption = None,

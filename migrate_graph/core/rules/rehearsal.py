@@ -300,7 +300,8 @@ def long_single_update(context: Context) -> Iterator[Hit]:
     ## What it finds
 
     In a rehearsal: one statement that inserted, updated or deleted more rows than `rehearse_budget` allows (`rows`), in a table
-    that existed before the run. On a copy without rows it is told when the table has that many, as what may happen.
+    that existed before the run. On a copy without rows, a statement that may write every row is reported if the real table
+    has more rows than that.
 
     ```python
     db.executesql("UPDATE invoice SET note = ''")                 # bad: 600,000 rows in one statement
