@@ -39,6 +39,12 @@ def reached(*functions: object) -> Iterator[Any]:
 
 
 @cache
+def classes_of_users(kind: type) -> tuple[type, ...]:
+    """Return a class and its bases, the class first, without `object` and without the classes of this package."""
+    package = f"{__package__}."
+    return tuple(each for each in kind.__mro__ if each is not object and not each.__module__.startswith(package))
+
+
 def texts_of(code: CodeType) -> tuple[str, ...]:
     """Return the strings in the constants of a function, without its docstring and without functions inside it."""
     has_docstring = code.co_consts and isinstance(code.co_consts[0], str) and code.co_name != "<lambda>"

@@ -91,6 +91,47 @@ def described(uri: str) -> dict[str, list[tuple[Any, ...]]]:
     return found
 
 
+BARE = """
+from migrate_graph import SqlView, migration
+
+class V(SqlView):
+    uses = ()
+    since = "make_20260101_001"
+    query = "SELECT id FROM orders"
+
+@migration
+def make_20260101_001(db):
+    db.executesql("CREATE TABLE orders (id int)")
+    with V(db):
+        return True
+"""
+OPENS = """
+@migration(requires=make_20260101_001)
+def open_20260102_001(db):
+    with V(db):
+        return True
+"""
+
+
+def test_what_somebody_added_to_a_declared_view_is_kept(project: Project, postgres_uri: str) -> None:
+    project.env["MIGRATE_URI"] = postgres_uri
+    project.write("migrations.py", BARE)
+    applied(project)
+    by_hand = (
+        "COMMENT ON VIEW v IS 'theirs'; COMMENT ON COLUMN v.id IS 'theirs, too'; GRANT SELECT ON v TO PUBLIC; "
+        "ALTER VIEW v SET (security_barrier = true); ALTER VIEW v ALTER id SET DEFAULT 5; "
+        "CREATE RULE nothing AS ON DELETE TO v DO INSTEAD NOTHING"
+    )
+    connection = psycopg2.connect(postgres_uri)
+    with connection, connection.cursor() as cursor:
+        cursor.execute(by_hand)
+    connection.close()
+    before = described(postgres_uri)
+    project.write("migrations.py", BARE + OPENS)
+    applied(project)
+    assert difference(before, described(postgres_uri)) == []
+
+
 def test_everything_declared_is_made_on_postgresql_and_kept_in_a_rebuild(
     project: Project, postgres_uri: str, postgres_admin_uri: str, postgres_server: PostgresServer
 ) -> None:

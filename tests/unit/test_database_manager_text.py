@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from migrate_graph.database.views.manager_text import names_created, speaks_of
+from migrate_graph import SqlView, ViewMigrationManager
+from migrate_graph.database.postgres.restoration import _ADDED
+from migrate_graph.database.views.manager_text import names_created, speaks_of, text_of
 
 TEXT_ELSEWHERE = "CREATE VIEW elsewhere AS SELECT 1"
 
@@ -94,3 +96,25 @@ def test_a_docstring_is_not_what_it_does() -> None:
             self.db.executesql("SELECT 1")
 
     assert not speaks_of(Silent, "v_gone")
+
+
+def test_no_word_of_ours_counts_as_said_by_a_manager() -> None:
+    """A property that the text of a manager mentions is left to the manager, and not restored."""
+
+    class Declared(SqlView):
+        uses = ()
+        name = "a"
+        query = "SELECT 1"
+
+    class Managed(ViewMigrationManager):
+        uses = ()
+
+        def up(self) -> None:
+            """Create nothing."""
+
+        def down(self) -> None:
+            """Drop nothing."""
+
+    assert text_of(Managed).texts == ()
+    asked = {word for word, _ in _ADDED.values() if word}
+    assert {word for word in asked if text_of(Declared).says(word)} == set()

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Iterator, Mapping
 from types import CodeType, FunctionType
 
-from migrate_graph.code_walk import reached, strings_in, texts_of
+from migrate_graph.code_walk import classes_of_users, reached, strings_in, texts_of
 from migrate_graph.core.model import View
 from migrate_graph.core.rules.rule import Context, Hit, Severity, quoted, rule
 from migrate_graph.messages import did_you_mean, similar
@@ -76,21 +76,13 @@ def misspelt_setting(context: Context) -> Iterator[Hit]:
                 yield Hit(view, message, hint)
 
 
-def _user_kinds(view: View) -> list[type]:
-    """Return the class of a view and its base classes, without those of this package."""
-    return [kind for kind in view.manager.__mro__ if kind is not object and not _is_ours(kind)]
-
-
-def _is_ours(kind: type) -> bool:
-    return f"{kind.__module__}.".startswith(f"{__package__.partition('.')[0]}.")
-
-
 def _others(view: View) -> Iterator[tuple[str, type]]:
     """Yield each attribute that is neither a method nor an attribute that we know, with the class that says it."""
     if not view.settings:
         return
-    known = {name for kind in view.manager.__mro__ if _is_ours(kind) for name in vars(kind)}
-    for kind in reversed(_user_kinds(view)):
+    kinds = classes_of_users(view.manager)
+    known = {name for kind in view.manager.__mro__ if kind not in kinds for name in vars(kind)}
+    for kind in reversed(kinds):
         for name, value in vars(kind).items():
             is_method = isinstance(value, FunctionType | classmethod | staticmethod)
             if not is_method and not name.startswith("_") and name not in known:
@@ -112,7 +104,7 @@ def _hint_for(name: str, settings: tuple[str, ...]) -> str:
 
 def _mentioned(view: View) -> frozenset[str]:
     """Return the names and strings in the methods of a view's classes and in the code that these lead to: attributes among them are used."""
-    values = [value for kind in _user_kinds(view) for value in vars(kind).values()]
+    values = [value for kind in classes_of_users(view.manager) for value in vars(kind).values()]
     found: set[str] = set()
     for each in reached(*(function for value in values for function in _functions_of(value))):
         found.update((*each.co_names, *texts_of(each)) if isinstance(each, CodeType) else strings_in(each))

@@ -11,7 +11,7 @@ from types import CodeType
 from msgspec import Struct
 from msgspec.structs import replace
 
-from migrate_graph.code_walk import reached, strings_in, texts_of
+from migrate_graph.code_walk import classes_of_users, reached, strings_in, texts_of
 
 _NAME = r'(?:(?!IF\b)[^\W\d][\w$]*|"(?:[^"\0]|"")+")'
 NAME = rf"{_NAME}(?:\s*\.\s*{_NAME})?"
@@ -233,7 +233,7 @@ def speaks_of(kind: type, name: str) -> bool:
 
 def _texts(kind: type, *methods: str) -> Iterator[tuple[str, bool]]:
     """Yield every string that a manager's class uses, and whether it may be the beginning of a longer one that is built at run time."""
-    for base in kind.__mro__:
+    for base in classes_of_users(kind):
         # Not `__doc__` or `__module__`: they are not SQL.
         values = [value for name, value in vars(base).items() if not name.startswith("__")]
         yield from ((text, False) for value in values for text in strings_in(value))
