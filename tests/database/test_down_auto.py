@@ -54,7 +54,7 @@ ONLY_POSTGRES = (
     "CREATE DOMAIN share AS numeric CHECK (VALUE <= 1)",
     "CREATE TABLE felt (mood mood, part share, number serial)",
     "CREATE SEQUENCE counter",
-    "CREATE FUNCTION felt_often(m mood) RETURNS bigint LANGUAGE sql AS 'SELECT count(*) FROM felt WHERE mood = m'",
+    "CREATE FUNCTION felt_often(m mood) RETURNS bigint LANGUAGE sql AS 'SELECT count(*) FROM public.felt WHERE mood = m'",
     "CREATE MATERIALIZED VIEW felt_all AS SELECT felt_often('good') AS often, total FROM upper_view",
     "CREATE FUNCTION told() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NOT EXISTS (SELECT FROM more) THEN RETURN NULL; END IF; RETURN NEW; END $$",
     "CREATE TRIGGER tells BEFORE INSERT ON base FOR EACH ROW EXECUTE FUNCTION told()",

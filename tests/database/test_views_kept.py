@@ -243,6 +243,8 @@ def test_nothing_of_others_stands_in_for_what_we_use(stand: PostgresStand, roles
 
 def test_functions_are_called_with_the_search_path_of_the_session(stand: PostgresStand) -> None:
     """Before PostgreSQL 17 an index may call a function that finds its table by the search_path; later the server forbids it."""
+    if stand.connection.info.server_version >= 170000:
+        pytest.skip("this server creates no such index")
     stand(
         "CREATE SCHEMA shop", "SET search_path = shop", "CREATE TABLE rate (value int)", "INSERT INTO rate VALUES (2)",
         "CREATE FUNCTION rated(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN RETURN $1 * (SELECT value FROM rate); END $$",
