@@ -92,7 +92,7 @@ class OurConnection(pg.connection):
             refused.was_asked_for_password = self.info.used_password
             # The error refers to this connection, so an unclosed one would stay open as long as somebody keeps the error. Until then
             # a server of version 15 or 16 cannot drop a database.
-            self.close()
+            super().close()
             raise
         self.server_pid = 0
         self.got_lock = False
