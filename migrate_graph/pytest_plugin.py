@@ -445,7 +445,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 # Not `wrapper=True`: pytest loads this plugin wherever the package is installed, and an old pytest does not know that option.
 @pytest.hookimpl(hookwrapper=True)
 def pytest_make_collect_report(collector: pytest.Collector) -> Iterator[None]:
-    """Put the ready tests before all others, unless pytest was called with single files only."""
+    """Move the ready tests before all others, unless pytest was called with single files only."""
     outcome: Any = yield
     if (
         isinstance(collector, pytest.Session)

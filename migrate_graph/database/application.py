@@ -36,7 +36,7 @@ def open_dal(
 
 
 def keep_open(db: Any, settings: Settings, *, seconds: int) -> None:
-    """Ask a pooler between the program and the server to keep an idle connection open for `seconds`; uncommitted work may be lost."""
+    """Make a pooler between the program and the server keep an idle connection open for `seconds`; uncommitted work may be lost."""
     statement = backend_class(settings.uri).keep_open_statement(seconds)
     if statement:
         _try_statement(db, statement)

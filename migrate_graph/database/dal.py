@@ -180,7 +180,7 @@ def _ledger_fields() -> tuple[Any, ...]:
 
 
 def attach(db: Any, source: DalSource) -> None:
-    """Give a `DAL` that `forget` has disconnected a connection of `source`, as if it had been made with that source."""
+    """Attach a `DAL` that `forget` has disconnected to a connection of `source`, as if it had been made with that source."""
     from pydal._globals import THREAD_LOCAL
 
     adapter = db._adapter  # noqa: SLF001 - pyDAL has no public name for any of this

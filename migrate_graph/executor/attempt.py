@@ -313,7 +313,7 @@ class Attempt:
         return self._asked(self._migration.after, work) if self._migration.after is not None else None
 
     def _asked(self, condition: Condition, work: Work) -> Refused | None:
-        """Ask the condition that must hold after the migration; return why the attempt is refused, None when it holds."""
+        """Evaluate the condition that must hold after the migration; return why the attempt is refused, None when it holds."""
         self._asking = condition
         try:
             answer = self._call(work, condition.ask)

@@ -96,7 +96,7 @@ class Crew(Struct):
         return any(worker.name for worker in self.workers)
 
     def begin(self, name: str) -> None:
-        """Give a migration to a worker that has nothing to do, or to a new one.
+        """Assign a migration to a worker that has nothing to do, or to a new one.
 
         Raises:
             MigrateGraphError: no worker can be started, or given a seat.

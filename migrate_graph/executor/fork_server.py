@@ -70,7 +70,7 @@ class Forked:
         return self.has_ended
 
     def kill(self) -> None:
-        """Ask the server to kill the process; when it was asked before and `_KILLING` seconds have passed, kill the server and all workers."""
+        """Request that the server kills the process; when that was requested and `_KILLING` seconds have passed, kill the server and all workers."""
         now = time.monotonic()
         self._killed = self._killed or now
         if now - self._killed > _KILLING:
@@ -159,7 +159,7 @@ class ForkServer:
         return ForkServer(self._settings)
 
     def fork(self, number: int, line: socket.socket) -> Forked:
-        """Ask the server to fork a worker; `hear` receives whether that succeeded.
+        """Request that the server forks a worker; `hear` receives whether that succeeded.
 
         Args:
             number: number of the worker.

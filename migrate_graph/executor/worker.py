@@ -128,7 +128,7 @@ class _Sender:
         start_thread(self._work, name="sender")
 
     def say(self, word: Any) -> None:
-        """Put a message into the queue of the sending thread."""
+        """Add a message to the queue of the sending thread."""
         self._words.put(word)
 
     def wait_until_sent(self) -> None:

@@ -154,7 +154,7 @@ class KeptFinders:
         self._finders = [(each, each[:]) for each in finders]
 
     def put_back(self) -> None:
-        """Put back the finders that were removed. What user code has added stays, so that libraries that it imported keep working."""
+        """Restore the finders that were removed. What user code has added stays, so that libraries that it imported keep working."""
         for now, before in self._finders:
             known = set(map(id, before))
             if not known <= set(map(id, now)):
@@ -169,7 +169,7 @@ class KeptImports:
         self._finders = KeptFinders()
 
     def put_back(self) -> None:
-        """Put back the modules and finders that were removed."""
+        """Restore the modules and finders that were removed."""
         self._modules.update({**self._loaded, **self._modules})
         self._finders.put_back()
 

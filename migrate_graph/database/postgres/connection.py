@@ -70,7 +70,6 @@ _COMMIT_FAILED = "it caught the error of a commit, and went on without the work 
 NOW = "pg_catalog.to_char(pg_catalog.timezone('UTC', {}), 'YYYY-MM-DD HH24:MI:SS.US')"
 """SQL template for the time at which a transaction began, as a text that no setting changes. Two transactions of a session differ in it."""
 
-
 WHO = "SELECT CAST(session_user AS pg_catalog.text), pg_catalog.current_setting('role')"
 """Selects user and role of a session."""
 
@@ -90,8 +89,7 @@ class OurConnection(pg.connection):
             refused: Any = error
             # A server that asks for a password exists and answers. Its error message may be in any language, so that is not parsed.
             refused.was_asked_for_password = self.info.used_password
-            # The error refers to this connection, so an unclosed one would stay open as long as somebody keeps the error. Until then
-            # a server of version 15 or 16 cannot drop a database.
+            # The error keeps this connection alive, and while it is open a server of version 15 or 16 cannot drop a database.
             super().close()
             raise
         self.server_pid = 0
@@ -102,15 +100,13 @@ class WorkConnection(OurConnection):
     """The driver connection of an attempt.
 
     libpq knows from the server whether a transaction is open (`info.transaction_status`, no round trip). The driver's own state
-    (`status`) is wrong after a raw COMMIT or ROLLBACK. The marker is sent before the first statement of a transaction, not right after
-    the previous commit: between the two a migration may change autocommit or the isolation level, which PostgreSQL refuses inside a
-    transaction.
+    (`status`) is wrong after a raw COMMIT or ROLLBACK. The marker is sent before the first statement of a transaction, not after the
+    last commit: between them a migration may change autocommit or the isolation level, which a transaction does not allow.
 
     Attributes:
         write_marker: writes the marker and returns when its transaction began; None while no attempt uses the connection.
         owner: the thread and process that may use the connection; None where everybody may.
-        reset_session: undoes what the body set for the session, before the transaction ends. None unless a pooler gives the server
-            session to another client afterwards.
+        reset_session: undoes the body's settings before the transaction ends; None unless a pooler passes the session on then.
         being_greeted: pyDAL is making a `DAL` on this connection. The statements that it sends to each new connection are not sent.
         may_leave_more: a statement of the body may have left something in the session that no DISCARD undoes.
         was: user and role of the session before the first statement that may change one of them; None until there is one.
@@ -119,8 +115,7 @@ class WorkConnection(OurConnection):
         single: a commit of the body only sets a savepoint (`transaction='single'`).
         lost_work: why work of the body was rolled back, perhaps without the body noticing; empty when none was.
         ended_unseen: the end of a transaction was noticed too late, so it is not known which of its work was committed.
-        asked: number of requests (statements, commits, rollbacks). Who remembers facts about the open transaction compares it, to
-            know whether the connection was used since.
+        asked: number of requests (statements, commits, rollbacks); it tells whether the connection was used since.
         hears: called with each statement that the migration itself sends, before it is sent.
         make_room: takes down the views that were kept up until the body's next statement; called before each statement of the body.
         weaver: takes dependent views down and brings them back around statements of the body; None where that is not done.
@@ -159,9 +154,7 @@ class WorkConnection(OurConnection):
         self._out_of_sight = False
         self._failed_in_sight = False  # the open transaction is aborted, and the statement that failed had opened it
         self._durable = False  # a marker of this attempt is committed: after a crash the user is asked what to do
-        self._began = (
-            ""  # when the transaction with the marker began; empty when no marker stands in an open transaction
-        )
+        self._began = ""  # when the transaction with the marker began; empty when no such transaction is open
         self._wrote_in = ""  # beginning (as in `_began`) of the last transaction with a statement that may have written
         self._sent_in = ""  # beginning of the last transaction in which a statement of the body has succeeded
 

@@ -58,7 +58,7 @@ class Builder(Protocol):
         """Return, by name, each name as the server shortens it."""
 
     def furnish(self, old: Relation, new: Relation, declared: Collection[str], name_for: Callable[[str], str]) -> None:
-        """Give a new view the indexes and the statistics of the old one, as its owner: these take long.
+        """Create the indexes and the statistics of the old view on the new one, as its owner: these take long.
 
         Args:
             old: the view that is replaced.
@@ -71,7 +71,7 @@ class Builder(Protocol):
         """
 
     def take_name(self, identity: str, name: str, indexes: Mapping[str, str]) -> None:
-        """Give a view and its indexes their final names.
+        """Rename a view and its indexes to their final names.
 
         Args:
             identity: temporary identity of the view.
@@ -108,7 +108,7 @@ class Built(Struct):
     indexes: dict[str, str] = field(default_factory=dict)
 
     def put_in_place(self) -> None:
-        """Give it its final name; the old view must be gone."""
+        """Rename it to its final name; the old view must be gone."""
         self.builder.take_name(self.identity, self.plan.name, self.indexes)
 
     def name_for(self, index: str) -> str:

@@ -116,7 +116,7 @@ class HeldViews(Struct):
         return {name: self._entries.pop(name) for name in [*self._entries] if name in names}
 
     def put_back(self, entries: Mapping[str, _Entry]) -> None:
-        """Put back the entries of a block that did not begin."""
+        """Restore the entries of a block that did not begin."""
         self._entries = {**entries, **self._entries}
 
     def may_notice(self, text: str, *, weaves: bool = False) -> bool:
