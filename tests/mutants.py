@@ -95,7 +95,7 @@ MUTANTS = [
     *(
         Mutant(
             f"no work is lost without a word: {call}",
-            "database/postgres/connection.py",
+            "database/postgres/session/connection.py",
             f'self._refuse_to_lose("{call}")',
             "pass",
             f"tests/database/test_raw_ends.py -k 'without_a_word and {call}'",
@@ -105,7 +105,7 @@ MUTANTS = [
     *(
         Mutant(
             f"no work is lost without a word: {what}",
-            "database/postgres/connection.py",
+            "database/postgres/session/connection.py",
             line,
             broken,
             f"tests/database/test_raw_ends.py -k 'without_a_word and reset and ({tests})'",
@@ -129,7 +129,7 @@ MUTANTS = [
     ),
     Mutant(
         "session given back clean",
-        "database/postgres/connection.py",
+        "database/postgres/session/connection.py",
         "        if kind in ENDS and self.reset_session:\n            self.reset_session()",
         "        pass",
         "tests/faults/test_pooler.py -k stays_with_it",
@@ -178,7 +178,7 @@ MUTANTS = [
     ),
     Mutant(
         "timeouts that are off",
-        "database/postgres/sessions.py",
+        "database/postgres/session/opening.py",
         'settings.append(("statement_timeout", _milliseconds(self._settings.statement_timeout)))',
         "pass",
         "tests/faults/test_postgres_with_others.py -k is_off",
@@ -213,14 +213,14 @@ MUTANTS = [
     ),
     Mutant(
         "what was caught of a commit",
-        "database/postgres/connection.py",
+        "database/postgres/session/connection.py",
         "                self._forget_transaction()\n                self.lost_work = self.lost_work or _COMMIT_FAILED",
         "                self._forget_transaction()",
         "tests/database/test_raw_ends.py -k catches",
     ),
     Mutant(
         "a commit that the server has refused",
-        "database/postgres/connection.py",
+        "database/postgres/session/connection.py",
         "                self._forget_transaction()\n                self.lost_work = self.lost_work or _COMMIT_FAILED",
         "                self.lost_work = self.lost_work or _COMMIT_FAILED",
         "tests/database/test_raw_ends.py -k refuses",
@@ -248,7 +248,7 @@ MUTANTS = [
     ),
     Mutant(
         "result of the unlock",
-        "database/postgres/held_lock.py",
+        "database/postgres/session/held_lock.py",
         "            return bool(cursor.fetchone()[0])",
         "            return bool(cursor.fetchone())",
         f"{LINES}::test_a_lock_that_somebody_released_is_told",
@@ -290,7 +290,7 @@ MUTANTS = [
     ),
     Mutant(
         "of an extension",
-        "database/postgres/restore.py",
+        "database/postgres/restore/by_driver.py",
         "d.deptype = 'e'",
         "d.deptype = '?'",
         f"{LINES}::test_what_belongs_to_an_extension_makes_no_database_full",
@@ -339,42 +339,42 @@ MUTANTS = [
     ),
     Mutant(
         "views: what a plain DROP has left",
-        "database/postgres/glimpse.py",
+        "database/postgres/views/plain_views.py",
         " OR {there} THEN",
         " THEN",
         f"{VIEWS} -k plain_statement_left",
     ),
     Mutant(
         "views: an event trigger that came after the look",
-        "database/postgres/glimpse.py",
+        "database/postgres/views/plain_views.py",
         "CASE WHEN {_WATCHED} OR ",
         "CASE WHEN ",
-        f"{VIEWS} -k comes_after_the_glimpse",
+        f"{VIEWS} -k comes_after_the_first_look",
     ),
     Mutant(
         "views: a namesake of the new one",
-        "database/postgres/catalog.py",
+        "database/postgres/views/catalog.py",
         "now is None or not now.views.issuperset(made)",
         "now is None",
         f"{VIEWS} -k 'temporary_namesake or relation_of_the_server'",
     ),
     Mutant(
         "views: what others have changed since the look",
-        "database/postgres/unchanged.py",
+        "database/postgres/views/unchanged.py",
         "EXISTS (SELECT FROM ({rows}) r WHERE",
         "EXISTS (SELECT FROM ({rows}) r WHERE false AND",
         f"{CHANGED} -k bare_view",
     ),
     Mutant(
         "views: what others have added to a bare view since the look",
-        "database/postgres/unchanged.py",
+        "database/postgres/views/unchanged.py",
         'f"{is_plain} AND {_more(1,',
         'f"false AND {_more(1,',
         f"{CHANGED} -k bare_view",
     ),
     Mutant(
         "views: what others have said since the look",
-        "database/postgres/unchanged.py",
+        "database/postgres/views/unchanged.py",
         "in enumerate(_ADDED_TO[1:], 2)",
         "in enumerate(_ADDED_TO[2:], 3)",
         f"{CHANGED} -k materialized_view",
@@ -395,7 +395,7 @@ MUTANTS = [
     ),
     Mutant(
         "views: the session goes on",
-        "database/postgres/looks.py",
+        "database/postgres/views/looks.py",
         "self._connection, self._asked = (\n            ref(connection),",
         "self._connection, self._asked = (\n            (lambda: connection),",
         "tests/database/test_costs.py -k opens_costs",
@@ -416,14 +416,14 @@ MUTANTS = [
     ),
     Mutant(
         "lock before a commit: what its socket tells",
-        "database/postgres/held_lock.py",
+        "database/postgres/session/held_lock.py",
         " and not has_news(self.connection)",
         "",
         f"{LINES} -k in_the_last_migration",
     ),
     Mutant(
         "lock before a commit: whose session it is",
-        "database/postgres/held_lock.py",
+        "database/postgres/session/held_lock.py",
         "(self.is_alone and not",
         "(True and not",
         f"{LINES} -k others_may_have",

@@ -13,8 +13,8 @@ TEXT = "tests/unit/test_database_dump_text.py"
 
 _DUMP, _TEXT, _WORDS, _STREAM = (f"database/backup/{name}.py" for name in ("dump", "dump_text", "statements", "stream"))
 _DRIVER, _PSQL, _PROGRAMS, _FILE, _LEFT = (
-    "database/postgres/restore.py",
-    "database/postgres/restore_psql.py",
+    "database/postgres/restore/by_driver.py",
+    "database/postgres/restore/by_psql.py",
     "database/postgres/programs.py",
     "database/sqlite/restore.py",
     "database/sqlite/leftovers.py",

@@ -17,8 +17,8 @@ PROCESS = [
     ),
     Mutant(
         "calls: who looks after them",
-        "database/postgres/patience.py",
-        "waiting.glance()",
+        "database/postgres/session/patience.py",
+        "waiting.check()",
         "pass",
         "tests/faults/test_signals.py -k ctrl_c",
     ),

@@ -14,7 +14,7 @@ UP = "database/views/up.py"
 SWAP = "tests/database/test_swap.py tests/database/test_swap_faults.py"
 SWAP_KILLED = "tests/faults/test_swap_killed.py"
 BESIDE = "database/views/beside.py"
-BUILDER = "database/postgres/beside.py"
+BUILDER = "database/postgres/views/beside.py"
 AROUND = "executor/views.py"
 FILLS = "database/views/refreshing.py"
 
@@ -39,7 +39,7 @@ _SAID = (
 )  # fmt: skip
 
 _BESIDE = (
-    ("a body has the old view gone before it sends", "database/postgres/connection.py", "        self._make_room(kind)\n", "", f"{SWAP} -k says_anything"),
+    ("a body has the old view gone before it sends", "database/postgres/session/connection.py", "        self._make_room(kind)\n", "", f"{SWAP} -k says_anything"),
     ("another block has the outer one open before", KEEPER, "        if not self._taken().issuperset(map(name_of, (*down, *up))):", "        if False:", f"{SWAP} -k blocks_in_blocks"),
     ("what it reads may not go", "core/ways.py", "and not nx.ancestors(graph.uses, name) & names - own", "", f"{SWAP} -k is_in_the_block"),
     ("what is deferred is not built before", "core/ways.py", "and view.can_swap and name not in deferred", "and view.can_swap", f"{SWAP} -k deferred_it_comes"),

@@ -8,7 +8,7 @@ from mutant import Mutant
 ONE = "tests/database/test_views_replaced.py"
 TYPED = "tests/cli/test_cli_renew.py"
 REPLACES = "database/views/replacing.py"
-SERVER = "database/postgres/replacing.py"
+SERVER = "database/postgres/views/replacing.py"
 HANDED = "tests/database/test_handed_over_in_place.py"
 SWAP = "tests/database/test_swap.py tests/database/test_swap_faults.py"
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from mutant import Mutant
 
 ONE = "tests/database/test_views_roles.py"
-ACTS = "database/postgres/as_ourselves.py"
+ACTS = "database/postgres/session/as_ourselves.py"
 WORK = "database/postgres/work.py"
 
 _SAID = (
@@ -15,7 +15,7 @@ _SAID = (
     ("the user is set only where it is another one", ACTS, '("session_authorization", "role") if now[0] != then[0] else ("role",)', '("session_authorization", "role")', f"{ONE} -k 'survive and none'"),
     ("what was begun by hand is not ended", WORK, "            if begun_by_hand or self._connection.was is not None:", "            if False:", f"{ONE} -k begins_by_hand"),
     ("a marker is written as ourselves at once", WORK, "        with self._ourselves.acting():", "        if True:", f"{ONE} -k 'begins_by_hand'"),
-    ("who it was is asked first", "database/postgres/connection.py", "                self.was = cursor.fetchone()", "                pass", f"{ONE} -k 'survive and own'"),
+    ("who it was is asked first", "database/postgres/session/connection.py", "                self.was = cursor.fetchone()", "                pass", f"{ONE} -k 'survive and own'"),
     ("an error leaves the role", ACTS, "            if not aborted:", "            if False:", f"{ONE} -k 'survives_an_error and none'"),
 )  # fmt: skip
 

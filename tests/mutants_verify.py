@@ -12,7 +12,7 @@ EDIT = "workflow/adding_requires.py"
 PROOF = "workflow/proof.py"
 
 _SAID = (
-    ("rows are compared by the names of columns (PostgreSQL)", "database/postgres/contents.py", "for column in sorted(texts) if", "for column in texts if", f"{ORDERS} -k 'commutes_is_alike and postgres'"),
+    ("rows are compared by the names of columns (PostgreSQL)", "database/postgres/facts/contents.py", "for column in sorted(texts) if", "for column in texts if", f"{ORDERS} -k 'commutes_is_alike and postgres'"),
     ("rows are compared by the names of columns (SQLite)", "database/sqlite/contents.py", "sorted(columns[name])", "[*columns[name]]", f"{ORDERS} -k 'commutes_is_alike and sqlite'"),
     ("a rule that does not exist is refused first", PROOF, "    tuple(assess(project, judging=judging).findings)", "    ()", f"{TYPED} -k no_sense"),
     ("a view that cannot be read is told", PROOF, "(*_failures(watched.failed), *_unreadable(watched))", "tuple(_failures(watched.failed))", f"{TYPED} -k a_later_migration_adds"),

@@ -8,9 +8,9 @@ from mutant import Mutant
 ONE = "tests/database/test_weaving.py tests/database/test_weaving_refused.py"
 CASCADE = "tests/database/test_weaving_cascade.py"
 TYPED = "tests/cli/test_cli_weaving.py"
-SENDS = "database/postgres/weaving.py"
+SENDS = "database/postgres/views/weaving.py"
 WEAVER = "database/views/weaving.py"
-ASKS = "database/postgres/obstacles.py"
+ASKS = "database/postgres/views/obstacles.py"
 
 _SAID = (
     ("an error that is no refusal is the body's", SENDS, "                if error.pgcode not in REFUSALS or connection.closed:", "                if connection.closed:", f"{ONE} -k says_the_words"),
@@ -32,7 +32,7 @@ _SAID = (
     ("half-way it stays down", WEAVER, "                if gone or self._keeper.misses_something(error):", "                if False:", f"{ONE} -k half_way"),
     ("a successor takes over", WEAVER, "        if set(after) == set(names):", "        if True:", f"{ONE} -k 'successor or window'"),
     ("types are compared", WEAVER, "                if after.get(column, before) != before:", "                if False:", f"{ONE} -k steps_aside"),
-    ("a view that somebody has just dropped", "database/postgres/blockers.py", "{oid: text for oid, text in ask(_VIEWS_HERE) if text}", "{oid: text for oid, text in ask(_VIEWS_HERE)}", f"{ONE} -k dropped_meanwhile"),
+    ("a view that somebody has just dropped", "database/postgres/views/blockers.py", "{oid: text for oid, text in ask(_VIEWS_HERE) if text}", "{oid: text for oid, text in ask(_VIEWS_HERE)}", f"{ONE} -k dropped_meanwhile"),
     ("a column that the error names", ASKS, "        if len(said) != 1:  # a word of the message may be the name of a column, so it is not certain which one is meant", "        if len(said) < 1:", f"{ONE} -k word_of_the_message"),
     ("views are up when it is asked what must hold", "executor/attempt.py", "        if self._views.must_come_back:\n", "        if False:\n", f"{ONE} -k must_hold"),
     ("a cascade is looked at", SENDS, " if _CASCADING.search(text) else {}", " if False else {}", f"{CASCADE} -k 'DO or procedure'"),

@@ -12,8 +12,8 @@ import psycopg2
 from migrate_graph.core.events import Event
 from migrate_graph.database.books.view_ledger import ViewLedger
 from migrate_graph.database.names import POSTGRES, SQLITE, TableNames
-from migrate_graph.database.postgres.catalog import PostgresCatalog
-from migrate_graph.database.postgres.connection import WorkConnection
+from migrate_graph.database.postgres.session.connection import WorkConnection
+from migrate_graph.database.postgres.views.catalog import PostgresCatalog
 from migrate_graph.database.sqlite.catalog import SqliteCatalog
 from migrate_graph.database.views.keeper import ViewKeeper
 

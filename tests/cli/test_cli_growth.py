@@ -15,7 +15,7 @@ from migrate_graph.authoring import views
 from migrate_graph.cli import main
 from migrate_graph.core.states import NodeState
 from migrate_graph.database import Settings, open_backend
-from migrate_graph.database.postgres.connection import OurConnection
+from migrate_graph.database.postgres.session.connection import OurConnection
 
 _FEW, _MANY = 500, 4_000
 

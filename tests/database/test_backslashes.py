@@ -13,7 +13,7 @@ from user_project import Project
 import migrate_graph
 from migrate_graph import Config
 from migrate_graph.database import Settings
-from migrate_graph.database.postgres.sessions import Sessions
+from migrate_graph.database.postgres.session.opening import Sessions
 from migrate_graph.errors import DatabaseRefused
 
 pytestmark = pytest.mark.postgres

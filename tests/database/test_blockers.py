@@ -8,7 +8,7 @@ import psycopg2
 import psycopg2.extensions
 import pytest
 
-from migrate_graph.database.postgres.blockers import REFUSALS, views_named
+from migrate_graph.database.postgres.views.blockers import REFUSALS, views_named
 
 pytestmark = pytest.mark.postgres
 

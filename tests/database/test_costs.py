@@ -16,7 +16,7 @@ from stand import Stand
 
 from migrate_graph.authoring import ViewMigrationManager
 from migrate_graph.database import open_backend
-from migrate_graph.database.postgres.connection import OurConnection
+from migrate_graph.database.postgres.session.connection import OurConnection
 from migrate_graph.database.sqlite.backend import SqliteBackend
 
 _STATEMENT = re.compile(r"\[(\d+)\] LOG:  statement: ")

@@ -12,7 +12,7 @@ from user_project import Project
 
 from migrate_graph.core.footprint import Wrote
 from migrate_graph.database import Settings
-from migrate_graph.database.postgres.sessions import Sessions
+from migrate_graph.database.postgres.session.opening import Sessions
 from migrate_graph.database.postgres.sizes import sizes
 
 pytestmark = pytest.mark.postgres

@@ -15,7 +15,7 @@ from migrate_graph import SqlView, ViewMigrationManager
 from migrate_graph.core.events import RunFinished, ViewCreated, ViewRefreshed, ViewRefreshing, Warned
 from migrate_graph.core.model import Migration
 from migrate_graph.database.books.ledger import AttemptKey
-from migrate_graph.database.postgres.catalog import PostgresCatalog
+from migrate_graph.database.postgres.views.catalog import PostgresCatalog
 from migrate_graph.database.relation import Relation
 from migrate_graph.executor.attempt import WeavingOptions
 

@@ -13,7 +13,7 @@ from servers import PostgresServer
 
 from migrate_graph.core.footprint import Fact
 from migrate_graph.database import Settings, open_backend
-from migrate_graph.database.postgres import inventory
+from migrate_graph.database.postgres.facts import inventory
 from migrate_graph.errors import DatabaseRefused
 from migrate_graph.workflow.drift import look
 

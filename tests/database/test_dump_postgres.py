@@ -18,7 +18,7 @@ from servers import APP_PASSWORD, PostgresServer
 from migrate_graph.core.events import Event, RestoreFinished, RestoreProgress, RestoreStarted, Warned
 from migrate_graph.database.backup.dump import verify
 from migrate_graph.database.postgres import programs
-from migrate_graph.database.postgres import restore as restore_module
+from migrate_graph.database.postgres.restore import by_driver as restore_module
 from migrate_graph.errors import DatabaseError, RestoreError
 
 __all__ = ["dsn", "dumped"]

@@ -19,8 +19,8 @@ from servers import PostgresServer
 from migrate_graph.core.events import ignore_events
 from migrate_graph.database.backup.dump_text import Part, PartKind
 from migrate_graph.database.backup.stream import DumpStream
-from migrate_graph.database.postgres import restore as restore_module
-from migrate_graph.database.postgres.sessions import Sessions
+from migrate_graph.database.postgres.restore import by_driver as restore_module
+from migrate_graph.database.postgres.session.opening import Sessions
 from migrate_graph.errors import DatabaseError, DatabaseUnreachable, RestoreError
 
 __all__ = ["dsn", "dumped"]

@@ -12,15 +12,15 @@ from rehearsal_stand import dump, run
 from servers import PostgresServer
 
 from migrate_graph.core.footprint import Fact
-from migrate_graph.database.postgres.facts import Difference, Facts
-from migrate_graph.database.postgres.facts_query import (
+from migrate_graph.database.postgres.facts.query import (
     OF_ONE_DATABASE,
     SETTINGS,
     counting,
     facts_query,
     with_numbers,
 )
-from migrate_graph.database.postgres.glance import glance
+from migrate_graph.database.postgres.facts.reading import Difference, Facts
+from migrate_graph.database.postgres.rehearsal.locks_and_counters import read_counters
 
 pytestmark = pytest.mark.postgres
 
@@ -182,7 +182,7 @@ class Following:
     def change(self, statement: str) -> Difference:
         """Run a statement, and read what may have changed."""
         self._ask(statement)
-        touched = [number for number, seen in glance(self._ask).items() if seen.may_have_changed]
+        touched = [number for number, seen in read_counters(self._ask).items() if seen.may_have_changed]
         written = frozenset(name for (name,) in self._ask(counting(self.connection.info.server_version)))
         self.connection.commit()
         found = self.facts.read_changed(touched, written, statement.lower())

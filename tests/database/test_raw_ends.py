@@ -22,7 +22,7 @@ from stand import Stand
 
 from migrate_graph.core.events import Outcome
 from migrate_graph.database.driver_errors import AttemptFailed
-from migrate_graph.database.postgres.connection import WorkConnection
+from migrate_graph.database.postgres.session.connection import WorkConnection
 
 pytestmark = pytest.mark.postgres
 

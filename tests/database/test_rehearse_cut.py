@@ -11,8 +11,9 @@ from rehearsal_stand import RehearsalStand, run
 from servers import PostgresServer
 from verify_stand import VerifyStand
 
-from migrate_graph.database.postgres import clone, places
-from migrate_graph.database.postgres.cursor import send
+from migrate_graph.database.postgres import places
+from migrate_graph.database.postgres.rehearsal import clone
+from migrate_graph.database.postgres.session.cursor import send
 from migrate_graph.database.postgres.watched import WatchedBackend
 from migrate_graph.errors import DatabaseRefused, DatabaseUnreachable
 

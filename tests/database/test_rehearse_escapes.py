@@ -11,7 +11,7 @@ from rehearsal_stand import RehearsalStand, outcomes, run, state
 from servers import PostgresServer
 
 from migrate_graph.core.events import Outcome
-from migrate_graph.database.postgres import rehearsal
+from migrate_graph.database.postgres.rehearsal import one_transaction as rehearsal
 
 pytestmark = pytest.mark.postgres
 

@@ -15,7 +15,7 @@ from servers import PostgresServer
 
 from migrate_graph.core.events import Event, Outcome, StepStarted
 from migrate_graph.core.footprint import Footprint, Held, Wrote
-from migrate_graph.database.postgres.recording import RecordedConnection
+from migrate_graph.database.postgres.rehearsal.recording import RecordedConnection
 from migrate_graph.database.postgres.watched import WatchedBackend
 from migrate_graph.workflow.rehearse import Rehearsal
 

@@ -16,7 +16,8 @@ from servers import APP_PASSWORD, PostgresServer, PostgresStandby, ServerUnavail
 
 from migrate_graph.core.events import Outcome, Warned
 from migrate_graph.core.footprint import Rewrite, Size
-from migrate_graph.database.postgres import clone, places
+from migrate_graph.database.postgres import places
+from migrate_graph.database.postgres.rehearsal import clone
 from migrate_graph.errors import ConfigError, DatabaseRefused, ExitCode
 
 pytestmark = pytest.mark.postgres

@@ -14,8 +14,8 @@ from servers import PostgresServer
 
 from migrate_graph.core.events import Outcome
 from migrate_graph.core.footprint import Footprint, Held, Wrote
-from migrate_graph.database.postgres.recording import RecordedConnection
-from migrate_graph.database.postgres.statements import (
+from migrate_graph.database.postgres.rehearsal.recording import RecordedConnection
+from migrate_graph.database.postgres.session.statements import (
     acts_outside,
     first_word,
     split,

@@ -12,9 +12,9 @@ from stand import Stand
 
 from migrate_graph.cli import main
 from migrate_graph.database import Settings, open_backend
-from migrate_graph.database.postgres.connection import OurConnection
-from migrate_graph.database.postgres.facts_query import Scope, facts_query
-from migrate_graph.database.postgres.sessions import Sessions
+from migrate_graph.database.postgres.facts.query import Scope, facts_query
+from migrate_graph.database.postgres.session.connection import OurConnection
+from migrate_graph.database.postgres.session.opening import Sessions
 from migrate_graph.errors import DatabaseRefused, DatabaseUnreachable
 
 pytestmark = pytest.mark.postgres

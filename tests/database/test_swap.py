@@ -19,7 +19,7 @@ from waiting import wait_until
 from migrate_graph import SqlView
 from migrate_graph.core.events import RunFinished, ViewBuilt, ViewFellBack, Warned
 from migrate_graph.core.model import Way
-from migrate_graph.database.postgres.beside import PostgresBuilder
+from migrate_graph.database.postgres.views.beside import PostgresBuilder
 
 __all__ = ["forget_managers", "house"]
 

@@ -14,8 +14,8 @@ from catalog_probe import difference, probe
 from servers import PostgresServer
 from view_stand import SHOP, PostgresStand, kept
 
-from migrate_graph.database.postgres.restoration import Restoration
-from migrate_graph.database.postgres.snapshot import Made
+from migrate_graph.database.postgres.views.restoration import Restoration
+from migrate_graph.database.postgres.views.snapshot import Made
 from migrate_graph.database.relation import Item, Relation
 from migrate_graph.database.views.catalog import Restorable
 from migrate_graph.database.views.manager_text import ManagerText

@@ -20,7 +20,7 @@ from view_stand import PostgresStand, SqliteStand, dressed, kept
 
 from migrate_graph.authoring import collecting
 from migrate_graph.database.books.view_ledger import LedgerRow, ViewState
-from migrate_graph.database.postgres.catalog import PostgresCatalog
+from migrate_graph.database.postgres.views.catalog import PostgresCatalog
 from migrate_graph.database.relation import Relation
 from migrate_graph.database.sqlite.catalog import SqliteCatalog
 from migrate_graph.database.views.adoption import Adoptable, ManagerName, describe_unmanaged, write_managers

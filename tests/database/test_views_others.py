@@ -18,7 +18,7 @@ from view_stand import BASE, SHOP, PostgresStand, dressed, kept
 
 from migrate_graph.authoring import SqlView
 from migrate_graph.core.events import Warned
-from migrate_graph.database.postgres.connection import OurConnection
+from migrate_graph.database.postgres.session.connection import OurConnection
 from migrate_graph.errors import ViewError
 
 __all__ = ["stand"]
@@ -392,7 +392,7 @@ CREATE EVENT TRIGGER drops_theirs ON sql_drop WHEN TAG IN ('DROP VIEW') EXECUTE 
 """
 
 
-def test_an_event_trigger_that_comes_after_the_glimpse_is_noticed(stand: PostgresStand, other: Other) -> None:
+def test_an_event_trigger_that_comes_after_the_first_look_is_noticed(stand: PostgresStand, other: Other) -> None:
     [manager] = views_of_orders(stand, 1)
     stand("CREATE VIEW theirs AS SELECT 1 AS one")
     stand.connection.commit()

@@ -12,7 +12,7 @@ from view_stand import SHOP, PostgresStand, kept
 
 from migrate_graph.database.books.view_ledger import ViewLedger
 from migrate_graph.database.names import POSTGRES, TableNames
-from migrate_graph.database.postgres.catalog import PostgresCatalog
+from migrate_graph.database.postgres.views.catalog import PostgresCatalog
 from migrate_graph.database.views.presence import ViewPresence, settled, view_presences
 
 pytestmark = [pytest.mark.postgres, pytest.mark.usefixtures("bystander")]

@@ -13,7 +13,7 @@ from servers import PostgresServer
 from stand import Stand
 
 from migrate_graph.core.events import ViewBuilt, ViewRefreshed, ViewReplaced
-from migrate_graph.database.postgres.statements import may_become
+from migrate_graph.database.postgres.session.statements import may_become
 
 __all__ = ["forget_managers"]
 

@@ -14,8 +14,8 @@ from weaving_stand import KEEP, WIDEN_A, Shop, ask_and_commit, attributes, shop,
 
 from migrate_graph import ViewMigrationManager
 from migrate_graph.core.events import ViewCreated, ViewDropped
-from migrate_graph.database.postgres.blockers import views_blocking
-from migrate_graph.database.postgres.connection import WorkConnection
+from migrate_graph.database.postgres.session.connection import WorkConnection
+from migrate_graph.database.postgres.views.blockers import views_blocking
 from migrate_graph.executor.attempt import WeavingOptions
 
 __all__ = ["forget_managers", "shop"]

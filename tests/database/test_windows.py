@@ -13,7 +13,7 @@ from stand import Stand
 
 from migrate_graph import ViewMigrationManager
 from migrate_graph.core.events import Outcome, RunFinished, StepRetrying, ViewCreated, ViewDropped, ViewReplaced
-from migrate_graph.database.postgres.connection import WorkConnection
+from migrate_graph.database.postgres.session.connection import WorkConnection
 
 __all__ = ["forget_managers"]
 

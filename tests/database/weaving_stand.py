@@ -11,7 +11,7 @@ from bodies import Body, ask, named, sql, view
 from stand import Stand
 
 from migrate_graph.core.events import Result, RunFinished, ViewCreated, ViewDropped, Warned
-from migrate_graph.database.postgres.catalog import PostgresCatalog
+from migrate_graph.database.postgres.views.catalog import PostgresCatalog
 from migrate_graph.database.relation import Relation
 from migrate_graph.executor.attempt import WeavingOptions
 

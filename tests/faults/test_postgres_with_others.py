@@ -19,8 +19,8 @@ from fault_field import Field
 from servers import APP_PASSWORD, PostgresServer, free_port
 
 from migrate_graph.database import Settings
-from migrate_graph.database.postgres import sessions
-from migrate_graph.database.postgres.sessions import Sessions
+from migrate_graph.database.postgres.session import opening as sessions
+from migrate_graph.database.postgres.session.opening import Sessions
 from migrate_graph.errors import DatabaseUnreachable
 
 pytestmark = pytest.mark.postgres

@@ -19,7 +19,8 @@ from side_by_side import NOT_IN_WORKERS
 from waiting import wait_until
 
 from migrate_graph import redis_cache, signals, supervisor_program
-from migrate_graph.database.postgres import backend, patience
+from migrate_graph.database.postgres import backend
+from migrate_graph.database.postgres.session import patience
 from migrate_graph.database.sqlite import backend as sqlite_backend
 from migrate_graph.executor import crew, side_by_side
 

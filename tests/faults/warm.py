@@ -17,7 +17,7 @@ from pathlib import Path
 import child
 
 import migrate_graph.database.postgres.backend
-import migrate_graph.database.postgres.catalog  # noqa: F401 - as every run on PostgreSQL
+import migrate_graph.database.postgres.views.catalog  # noqa: F401 - as every run on PostgreSQL
 from migrate_graph.cli import main
 
 _MIGRATIONS = """

@@ -124,7 +124,7 @@ def test_types_are_mapped_by_the_scheme_as_pydal_does(uri: str, adapter: str) ->
     from pydal.adapters import adapters
 
     from migrate_graph.database import backend_class
-    from migrate_graph.database.postgres.sessions import pydal_uri
+    from migrate_graph.database.postgres.session.opening import pydal_uri
 
     assert adapters.get_for(pydal_uri(uri).partition("://")[0]).__name__ == adapter
     assert backend_class(uri).__name__ == "PostgresBackend"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from migrate_graph.database.postgres.at_work import blocked_by
+from migrate_graph.database.postgres.session.at_work import blocked_by
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from migrate_graph import SqlView, ViewMigrationManager
-from migrate_graph.database.postgres.restoration import _ADDED
+from migrate_graph.database.postgres.views.restoration import _ADDED
 from migrate_graph.database.views.manager_text import names_created, speaks_of, text_of
 
 TEXT_ELSEWHERE = "CREATE VIEW elsewhere AS SELECT 1"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from migrate_graph.database.postgres.statements import Kind, statements
+from migrate_graph.database.postgres.session.statements import Kind, statements
 
 PLAIN, BEGINS, COMMITS, TWO_PHASE = Kind.PLAIN, Kind.BEGINS, Kind.COMMITS, Kind.TWO_PHASE
 BACK = Kind.ROLLS_BACK

@@ -8,8 +8,8 @@ import psycopg2
 import pytest
 
 from migrate_graph.database import Settings
-from migrate_graph.database.postgres import sessions
-from migrate_graph.database.postgres.sessions import Sessions
+from migrate_graph.database.postgres.session import opening as sessions
+from migrate_graph.database.postgres.session.opening import Sessions
 
 
 class Client:

@@ -8,7 +8,7 @@ import psycopg2
 import pytest
 
 from migrate_graph.database import Settings
-from migrate_graph.database.postgres.sessions import Sessions
+from migrate_graph.database.postgres.session.opening import Sessions
 from migrate_graph.errors import DatabaseUnreachable
 
 

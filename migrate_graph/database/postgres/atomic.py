@@ -14,12 +14,12 @@ from msgspec import Struct
 
 from migrate_graph.database.driver_errors import AttemptFailed, ends_itself, unfinished
 from migrate_graph.database.owner import Owner
-from migrate_graph.database.postgres.as_ourselves import AsOurselves
-from migrate_graph.database.postgres.connection import ANCHOR, IDLE, NOW, WorkConnection
-from migrate_graph.database.postgres.cursor import rows_of
-from migrate_graph.database.postgres.sessions import application_name
+from migrate_graph.database.postgres.session.as_ourselves import AsOurselves
+from migrate_graph.database.postgres.session.connection import ANCHOR, IDLE, NOW, WorkConnection
+from migrate_graph.database.postgres.session.cursor import rows_of
+from migrate_graph.database.postgres.session.opening import application_name
+from migrate_graph.database.postgres.session.statements import ENDS, Kind
 from migrate_graph.database.postgres.shared_work import SharedWork
-from migrate_graph.database.postgres.statements import ENDS, Kind
 from migrate_graph.database.savepoints import Savepoint
 from migrate_graph.database.views.held import HeldKeeper, HeldViews
 from migrate_graph.errors import MigrateGraphError
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from migrate_graph.core.model import Migration
     from migrate_graph.database import AtomicIntent, Settings
     from migrate_graph.database.books.ledger import AttemptKey, Ledger
-    from migrate_graph.database.postgres.weaving import PostgresWeaver
+    from migrate_graph.database.postgres.views.weaving import PostgresWeaver
     from migrate_graph.database.postgres.work import WorkSessions
     from migrate_graph.database.views.weaving import Company
 

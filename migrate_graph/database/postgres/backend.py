@@ -20,10 +20,6 @@ from migrate_graph.database.books.ledger import AttemptKey, Ledger
 from migrate_graph.database.books.view_ledger import ViewLedger
 from migrate_graph.database.driver_errors import AttemptFailed, Trouble, TroubleKind
 from migrate_graph.database.names import POSTGRES, TableNames
-from migrate_graph.database.postgres.at_work import AtWork
-from migrate_graph.database.postgres.connection import WorkConnection
-from migrate_graph.database.postgres.cursor import send
-from migrate_graph.database.postgres.held_lock import RUN_CLASS, WORK_CLASS, HeldLock, lock_key
 from migrate_graph.database.postgres.own_tables import keep_to_ourselves, require_ordinary, require_trusted
 from migrate_graph.database.postgres.requirements import (
     connections_allowed,
@@ -33,9 +29,13 @@ from migrate_graph.database.postgres.requirements import (
     unmet,
     without_schema,
 )
-from migrate_graph.database.postgres.sessions import Sessions, close_quietly, dal_source
-from migrate_graph.database.postgres.spare import DEFAULTS, Spare
-from migrate_graph.database.postgres.trouble import explained, of_ours
+from migrate_graph.database.postgres.session.at_work import AtWork
+from migrate_graph.database.postgres.session.connection import WorkConnection
+from migrate_graph.database.postgres.session.cursor import send
+from migrate_graph.database.postgres.session.held_lock import RUN_CLASS, WORK_CLASS, HeldLock, lock_key
+from migrate_graph.database.postgres.session.opening import Sessions, close_quietly, dal_source
+from migrate_graph.database.postgres.session.spare import DEFAULTS, Spare
+from migrate_graph.database.postgres.session.trouble import explained, of_ours
 from migrate_graph.database.room import Room
 from migrate_graph.database.spare_dal import SpareDal
 from migrate_graph.database.watching import Keeping
@@ -55,8 +55,8 @@ if TYPE_CHECKING:
     from migrate_graph.database.backup.dump import VerifiedDump
     from migrate_graph.database.contents import Contents
     from migrate_graph.database.postgres.atomic import PostgresAtomicRun
-    from migrate_graph.database.postgres.catalog import PostgresCatalog
     from migrate_graph.database.postgres.seated import Seat, SeatedBackend
+    from migrate_graph.database.postgres.views.catalog import PostgresCatalog
     from migrate_graph.database.postgres.work import PostgresWork, WorkSessions
     from migrate_graph.database.scratch_database import Scratch
     from migrate_graph.database.views.adoption import Adopted, ManagerName
@@ -98,20 +98,20 @@ class PostgresBackend(Bookkeeping):
 
     @staticmethod
     def catalog_on(connection: Any) -> PostgresCatalog:
-        from migrate_graph.database.postgres.catalog import PostgresCatalog
+        from migrate_graph.database.postgres.views.catalog import PostgresCatalog
 
         return PostgresCatalog(lambda: connection)
 
     @staticmethod
     def drop_of(change: Drifted) -> str:
         """See `database.BackendClass`."""
-        from migrate_graph.database.postgres.adopting import drop_of
+        from migrate_graph.database.postgres.facts.adopting import drop_of
 
         return drop_of(change)
 
     @staticmethod
     def contents(settings: Settings, *, unstable: Mapping[str, Collection[str]]) -> Contents:
-        from migrate_graph.database.postgres.contents import read_contents
+        from migrate_graph.database.postgres.facts.contents import read_contents
 
         return read_contents(settings, unstable=unstable)
 
@@ -123,7 +123,7 @@ class PostgresBackend(Bookkeeping):
 
     @staticmethod
     def clone(settings: Settings, cloning: Cloning) -> AbstractContextManager[Clone]:
-        from migrate_graph.database.postgres.clone import clone
+        from migrate_graph.database.postgres.rehearsal.clone import clone
 
         return clone(settings, cloning)
 
@@ -141,7 +141,7 @@ class PostgresBackend(Bookkeeping):
 
     @staticmethod
     def rehearsing(settings: Settings, watching: Watching) -> RehearsingBackend:
-        from migrate_graph.database.postgres.rehearsal import GuardedBackend
+        from migrate_graph.database.postgres.rehearsal.one_transaction import GuardedBackend
         from migrate_graph.database.postgres.watched import WatchedBackend
 
         return (WatchedBackend if watching.keeping is Keeping.EVERYTHING else GuardedBackend)(settings, watching)
@@ -382,7 +382,7 @@ class PostgresBackend(Bookkeeping):
     # -- state ----------------------------------------------------------------------------------------------------------------
 
     def read_inventory(self) -> Inventory:
-        from migrate_graph.database.postgres.inventory import Reading
+        from migrate_graph.database.postgres.facts.inventory import Reading
 
         names = self._ledger.names
         reading = Reading(self._alive_keeper(), own=tuple(sorted(map(names.quoted, names.all))))
@@ -396,8 +396,8 @@ class PostgresBackend(Bookkeeping):
                         raise
 
     def adoption_of(self, changes: Sequence[Drifted], *, managers: Mapping[str, type]) -> Adoption:
-        from migrate_graph.database.postgres.adopting import adoption_by
-        from migrate_graph.database.postgres.facts_query import SETTINGS
+        from migrate_graph.database.postgres.facts.adopting import adoption_by
+        from migrate_graph.database.postgres.facts.query import SETTINGS
 
         managed = self.managed_relations(managers)
         before, after = self.stored_inventory(), self.read_inventory()
@@ -434,7 +434,7 @@ class PostgresBackend(Bookkeeping):
             yield
 
     def _catalog(self) -> PostgresCatalog:
-        from migrate_graph.database.postgres.catalog import PostgresCatalog
+        from migrate_graph.database.postgres.views.catalog import PostgresCatalog
 
         return PostgresCatalog(self._alive_keeper)
 
@@ -461,7 +461,7 @@ class PostgresBackend(Bookkeeping):
             return super().read_history()
 
     def user_relations(self) -> list[str]:
-        from migrate_graph.database.postgres.restore import USER_RELATIONS
+        from migrate_graph.database.postgres.restore.by_driver import USER_RELATIONS
 
         return [name for (name,) in self._execute(USER_RELATIONS)]
 
@@ -474,8 +474,12 @@ class PostgresBackend(Bookkeeping):
 
     def restore(self, dump: VerifiedDump, *, observer: Observer, psql: str | None = None) -> None:
         from migrate_graph.database.postgres.programs import parameters_of
-        from migrate_graph.database.postgres.restore import CommitUnknown, RestoreTarget, restore_through_driver
-        from migrate_graph.database.postgres.restore_psql import restore_through_psql
+        from migrate_graph.database.postgres.restore.by_driver import (
+            CommitUnknown,
+            RestoreTarget,
+            restore_through_driver,
+        )
+        from migrate_graph.database.postgres.restore.by_psql import restore_through_psql
 
         keys = (WORK_CLASS, self._lock_key())
         target = RestoreTarget(
@@ -499,7 +503,7 @@ class PostgresBackend(Bookkeeping):
 
     def _relations_after_restore(self) -> list[str]:
         """Name the relations in the database, once the server has finished the restore; uses a connection of its own."""
-        from migrate_graph.database.postgres.restore import USER_RELATIONS
+        from migrate_graph.database.postgres.restore.by_driver import USER_RELATIONS
 
         self._revive()
         connection = self._sessions.open("look")

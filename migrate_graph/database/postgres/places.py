@@ -17,10 +17,10 @@ from msgspec.structs import replace
 
 from migrate_graph.core.events import Warned
 from migrate_graph.database.names import POSTGRES, TableNames, schema_names
-from migrate_graph.database.postgres.cursor import send
 from migrate_graph.database.postgres.scratch import open_scratch
-from migrate_graph.database.postgres.sessions import Sessions, close_quietly, pydal_uri
-from migrate_graph.database.postgres.trouble import explained, explaining, of_ours
+from migrate_graph.database.postgres.session.cursor import send
+from migrate_graph.database.postgres.session.opening import Sessions, close_quietly, pydal_uri
+from migrate_graph.database.postgres.session.trouble import explained, explaining, of_ours
 from migrate_graph.database.scratch_database import Scratch, ScratchDatabase, kept, uri_of
 from migrate_graph.errors import DatabaseError, DatabaseRefused
 from migrate_graph.messages import first_line

@@ -7,7 +7,7 @@ from typing import Any
 
 from migrate_graph.core.events import Observer, Warned
 from migrate_graph.database.names import TableNames
-from migrate_graph.database.postgres.trouble import HINTS
+from migrate_graph.database.postgres.session.trouble import HINTS
 from migrate_graph.errors import DatabaseRefused
 from migrate_graph.quoting import quote_identifier
 

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from migrate_graph.core.events import ignore_events
 from migrate_graph.database.postgres.backend import PostgresBackend
-from migrate_graph.database.postgres.sessions import Sessions
+from migrate_graph.database.postgres.session.opening import Sessions
 from migrate_graph.database.scratch_database import PREFIX, Scratch, ScratchDatabase, new_folder, uri_of
 from migrate_graph.errors import DatabaseRefused
 from migrate_graph.messages import first_line

@@ -11,9 +11,9 @@ from msgspec import Struct
 
 from migrate_graph.database.driver_errors import AttemptFailed
 from migrate_graph.database.postgres.backend import PostgresBackend
-from migrate_graph.database.postgres.connection import INTRANS, WorkConnection
-from migrate_graph.database.postgres.held_lock import RUN_CLASS, SEAT_CLASS, WORK_CLASS
-from migrate_graph.database.postgres.statements import Kind
+from migrate_graph.database.postgres.session.connection import INTRANS, WorkConnection
+from migrate_graph.database.postgres.session.held_lock import RUN_CLASS, SEAT_CLASS, WORK_CLASS
+from migrate_graph.database.postgres.session.statements import Kind
 from migrate_graph.errors import DatabaseRefused, DatabaseUnreachable
 
 if TYPE_CHECKING:

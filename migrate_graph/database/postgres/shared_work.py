@@ -11,12 +11,12 @@ from migrate_graph.database.books.view_ledger import ViewLedger
 from migrate_graph.database.dal import DalSource, forget
 from migrate_graph.database.driver_errors import AttemptFailed, require_whole
 from migrate_graph.database.owner import Owner
-from migrate_graph.database.postgres.as_ourselves import AsOurselves
-from migrate_graph.database.postgres.catalog import PostgresCatalog
-from migrate_graph.database.postgres.connection import INERROR
-from migrate_graph.database.postgres.patience import cut
-from migrate_graph.database.postgres.sessions import pydal_uri
-from migrate_graph.database.postgres.weaving import PostgresWeaver
+from migrate_graph.database.postgres.session.as_ourselves import AsOurselves
+from migrate_graph.database.postgres.session.connection import INERROR
+from migrate_graph.database.postgres.session.opening import pydal_uri
+from migrate_graph.database.postgres.session.patience import cut
+from migrate_graph.database.postgres.views.catalog import PostgresCatalog
+from migrate_graph.database.postgres.views.weaving import PostgresWeaver
 
 if TYPE_CHECKING:
     from migrate_graph.database import Settings

@@ -6,7 +6,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Final
 
 from migrate_graph.core.footprint import Size
-from migrate_graph.database.postgres.sessions import Sessions
+from migrate_graph.database.postgres.session.opening import Sessions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

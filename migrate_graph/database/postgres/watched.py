@@ -11,14 +11,14 @@ import psycopg2
 
 from migrate_graph.core.footprint import Footprint, OutsideAct
 from migrate_graph.database.postgres.backend import PostgresBackend
-from migrate_graph.database.postgres.connection import WorkConnection
-from migrate_graph.database.postgres.cursor import send
-from migrate_graph.database.postgres.dependencies import Dependencies
-from migrate_graph.database.postgres.facts import Facts
-from migrate_graph.database.postgres.facts_query import SETTINGS, as_array, numbers_of, with_numbers
-from migrate_graph.database.postgres.reach import Reach
-from migrate_graph.database.postgres.recorder import Recorder
-from migrate_graph.database.postgres.recording import RecordedConnection
+from migrate_graph.database.postgres.facts.dependencies import Dependencies
+from migrate_graph.database.postgres.facts.query import SETTINGS, as_array, numbers_of, with_numbers
+from migrate_graph.database.postgres.facts.reading import Facts
+from migrate_graph.database.postgres.rehearsal.reach import Reach
+from migrate_graph.database.postgres.rehearsal.recorder import Recorder
+from migrate_graph.database.postgres.rehearsal.recording import RecordedConnection
+from migrate_graph.database.postgres.session.connection import WorkConnection
+from migrate_graph.database.postgres.session.cursor import send
 from migrate_graph.database.postgres.work import PostgresWork
 from migrate_graph.errors import MigrateGraphError
 

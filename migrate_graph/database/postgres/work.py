@@ -16,15 +16,15 @@ from migrate_graph.database.books.view_ledger import ViewLedger
 from migrate_graph.database.dal import DalSource, forget
 from migrate_graph.database.driver_errors import AttemptFailed, require_whole, unfinished
 from migrate_graph.database.owner import Owner
-from migrate_graph.database.postgres.as_ourselves import AsOurselves, becoming
-from migrate_graph.database.postgres.beside import PostgresBuilder
-from migrate_graph.database.postgres.catalog import PostgresCatalog
-from migrate_graph.database.postgres.connection import IDLE, INERROR, NOW, WHO, WorkConnection
-from migrate_graph.database.postgres.cursor import send
-from migrate_graph.database.postgres.patience import cut
-from migrate_graph.database.postgres.renewal import is_at_rest
-from migrate_graph.database.postgres.sessions import application_name, pydal_uri
-from migrate_graph.database.postgres.weaving import PostgresWeaver
+from migrate_graph.database.postgres.session.as_ourselves import AsOurselves, becoming
+from migrate_graph.database.postgres.session.connection import IDLE, INERROR, NOW, WHO, WorkConnection
+from migrate_graph.database.postgres.session.cursor import send
+from migrate_graph.database.postgres.session.opening import application_name, pydal_uri
+from migrate_graph.database.postgres.session.patience import cut
+from migrate_graph.database.postgres.session.renewal import is_at_rest
+from migrate_graph.database.postgres.views.beside import PostgresBuilder
+from migrate_graph.database.postgres.views.catalog import PostgresCatalog
+from migrate_graph.database.postgres.views.weaving import PostgresWeaver
 from migrate_graph.database.views.keeper import ViewKeeper
 from migrate_graph.errors import MigrateGraphError
 from migrate_graph.quoting import quote_identifier

@@ -18,7 +18,7 @@ from migrate_graph.messages import did_you_mean, similar
 from migrate_graph.quoting import quote_identifier
 
 if TYPE_CHECKING:
-    from migrate_graph.database.postgres.catalog import PostgresCatalog
+    from migrate_graph.database.postgres.views.catalog import PostgresCatalog
 
 # Properties of one installation, not of the view itself: they are not written into the manager. A rebuild keeps them as they are.
 _OF_THE_INSTALLATION = {

@@ -1,0 +1,1 @@
+"""Rehearsals on PostgreSQL: in a copy or in one transaction, with every statement recorded."""

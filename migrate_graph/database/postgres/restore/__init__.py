@@ -1,0 +1,1 @@
+"""Restores of a dump: through the driver, or through psql."""
