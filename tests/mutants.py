@@ -73,8 +73,8 @@ MUTANTS = [
     ),
     Mutant(
         "revert: what requires it by now",
-        "executor/undo.py",
-        "walk.graph.descendants(migration.name) & walk.applied",
+        "executor/revert.py",
+        "progress.graph.descendants(migration.name) & progress.applied",
         "()",
         "tests/database/test_revert.py -k meanwhile",
     ),
@@ -333,7 +333,7 @@ MUTANTS = [
     Mutant(
         "ledger read again",
         "executor/run.py",
-        "                look_again(self._surroundings, walk, (step.migration.name, *step.migration.requires))\n",
+        "                look_again(self._surroundings, progress, (step.migration.name, *step.migration.requires))\n",
         "                pass\n",
         "tests/faults/test_ledger_meanwhile.py",
     ),

@@ -35,7 +35,7 @@ _SAID = (
     ("a process of --jobs fills its own", "executor/refreshing.py", "self.run(managers if self.is_seated else None)", "self.run(None)", f"{JOBS} -k bystander"),
     ("what a dead worker left is filled", "executor/side_by_side.py", "        refresh_after(around, self._options, [result])", "        pass", f"{JOBS} -k dies"),
     ("our own work has its settings and lock", "database/postgres/backend.py", "        work.start_unmarked()\n", "", "tests/faults/test_pooler.py -k what_we_do"),
-    ("a rehearsal fills before the next step", "executor/attempt.py", "        if self._around.fills_at_once and (self._views.unfilled or self._walk.waits_for_rows):", "        if False:", f"{TYPED} -k rehearsal"),
+    ("a rehearsal fills before the next step", "executor/attempt.py", "        if self._around.fills_at_once and (self._views.unfilled or self._progress.waits_for_rows):", "        if False:", f"{TYPED} -k rehearsal"),
 )  # fmt: skip
 
 _BESIDE = (

@@ -15,7 +15,7 @@ from migrate_graph.core.events import Outcome, Result, StepFinished, StepStarted
 from migrate_graph.database import AtomicIntent
 from migrate_graph.database.driver_errors import TroubleKind
 from migrate_graph.executor import checkpoints
-from migrate_graph.executor.attempt import Applied, Attempt, End, Raised, Refused, Stopped, Surroundings, Walk
+from migrate_graph.executor.attempt import Applied, Attempt, End, Progress, Raised, Refused, Stopped, Surroundings
 from migrate_graph.executor.checkpoints import Checkpoint
 from migrate_graph.executor.pauses import Pauses
 from migrate_graph.executor.steps import blocked, recorded_meanwhile, refresh_after, with_kept_before
@@ -92,7 +92,7 @@ class _Try(Struct):
         return not self.was_careful and by_itself and self.last is not None and not self.last.is_unsure
 
 
-class AtomicWalk:
+class AtomicRunner:
     """Runs every step of a plan in one transaction.
 
     Args:
@@ -112,17 +112,17 @@ class AtomicWalk:
         self._observer = around.observer
         self._pauses = Pauses(patience, around.interruption, around.observer)
 
-    def run(self, plan: Plan, walk: Walk) -> None:
-        """Run the plan; the result of each step is put into `walk`."""
-        applied = frozenset(walk.applied)
+    def run(self, plan: Plan, progress: Progress) -> None:
+        """Run the plan; the result of each step is put into `progress`."""
+        applied = frozenset(progress.applied)
         intent = _intent(plan, self._extent)
         while plan.steps:
-            walk.applied, walk.lock_checked = set(applied), False
-            tried = self._try(plan, walk, intent)
+            progress.applied, progress.lock_checked = set(applied), False
+            tried = self._try(plan, progress, intent)
             if tried.may_go_otherwise and not intent.careful:
                 intent = replace(intent, careful=True)
                 self._observer(Warned(f"{self._extent.what} {_CAREFULLY}"))
-            elif not self._settle(tried, plan, walk):
+            elif not self._settle(tried, plan, progress):
                 return
 
     def _place(self, index: int, plan: Plan) -> tuple[int, int]:
@@ -131,19 +131,19 @@ class AtomicWalk:
 
     # -- one try --------------------------------------------------------------------------------------------------------------
 
-    def _try(self, plan: Plan, walk: Walk, intent: AtomicIntent) -> _Try:
+    def _try(self, plan: Plan, progress: Progress, intent: AtomicIntent) -> _Try:
         run = self._around.backend.atomic_run(intent)
         around = replace(self._around, open_work=run.work)
         tried = _Try()
         try:
             for index, step in enumerate(plan.steps, 1):
-                if walk.broken or self._around.interruption.signal:
+                if progress.broken or self._around.interruption.signal:
                     break
-                if not self._one(step.migration, self._place(index, plan), around, tried, walk):
+                if not self._one(step.migration, self._place(index, plan), around, tried, progress):
                     break
                 if (names := intent.following.get(step.migration.name)) and tried.last is not None:
-                    walk.applied.difference_update(names)
-                    walk.applied.update(run.installed(names))
+                    progress.applied.difference_update(names)
+                    progress.applied.update(run.installed(names))
             else:
                 self._commit(run, tried)
             tried.was_careful = run.was_careful
@@ -151,24 +151,28 @@ class AtomicWalk:
             run.close()
         return tried
 
-    def _one(self, migration: Migration, place: tuple[int, int], around: Surroundings, tried: _Try, walk: Walk) -> bool:
+    def _one(
+        self, migration: Migration, place: tuple[int, int], around: Surroundings, tried: _Try, progress: Progress
+    ) -> bool:
         """Run one step; return whether the next one can begin."""
-        if migration.name in walk.applied:
+        if migration.name in progress.applied:
             tried.results.append(replace(recorded_meanwhile(migration, self._observer), outcome=Outcome.DONE))
             return True
-        if unmet := tuple(name for name in migration.requires if name not in walk.applied):
+        if unmet := tuple(name for name in migration.requires if name not in progress.applied):
             tried.results.append(blocked(migration, unmet))
             return False
         self._observer(StepStarted(migration.name, *place, migration.source))
-        tried.last = tried.attempts[migration.name] = attempt = Attempt(around, migration, walk)
+        tried.last = tried.attempts[migration.name] = attempt = Attempt(around, migration, progress)
         end = attempt.end()
         if isinstance(end, Applied) and self._around.interruption.signal:
             end = Stopped(StopNow())  # the body has caught the exception that the signal raised in it
         if not isinstance(end, Applied):
             tried.end = end
             return False
-        walk.applied.add(migration.name)
-        walk.lock_checked = True  # while the transaction is open, its lock keeps every other run from starting anything
+        progress.applied.add(migration.name)
+        progress.lock_checked = (
+            True  # while the transaction is open, its lock keeps every other run from starting anything
+        )
         tried.results.append(attempt.result(Outcome.DONE))
         self._observer(StepFinished(*place, tried.results[-1]))
         return True
@@ -185,13 +189,13 @@ class AtomicWalk:
 
     # -- the settlement -------------------------------------------------------------------------------------------------------
 
-    def _settle(self, tried: _Try, plan: Plan, walk: Walk) -> bool:
+    def _settle(self, tried: _Try, plan: Plan, progress: Progress) -> bool:
         """Record how the run ended; return whether it is tried again."""
         if tried.is_durable:
-            self._all_applied(tried, walk)
+            self._all_applied(tried, progress)
             return False
         if tried.last is None or tried.end is None:  # a signal between two migrations, or a migration that is blocked
-            self._report(tried, None, plan, walk)
+            self._report(tried, None, plan, progress)
             return False
         others = len(tried.attempts) - 1
         what = self._extent.what
@@ -200,23 +204,23 @@ class AtomicWalk:
             tried.end, note=f"nothing of {what} was kept ({self._extent.option}){with_it if others else ''}"
         )
         if settled.result.outcome is Outcome.APPLIED:  # the connection was lost after the server had committed
-            self._all_applied(tried, walk)
+            self._all_applied(tried, progress)
             return False
         name, error = settled.result.name, settled.result.error
-        if settled.retry and not walk.broken and self._pauses.pause(name, f"{error}; {self._again()}"):
+        if settled.retry and not progress.broken and self._pauses.pause(name, f"{error}; {self._again()}"):
             return True
-        self._report(tried, settled.result, plan, walk)
+        self._report(tried, settled.result, plan, progress)
         return False
 
     def _again(self) -> str:
         return "the whole run begins again" if not self._extent.total else f"{self._extent.what} begins again"
 
-    def _all_applied(self, tried: _Try, walk: Walk) -> None:
-        walk.changed = bool(tried.attempts)
-        walk.results = [replace(each, outcome=Outcome.APPLIED) for each in tried.results]
+    def _all_applied(self, tried: _Try, progress: Progress) -> None:
+        progress.changed = bool(tried.attempts)
+        progress.results = [replace(each, outcome=Outcome.APPLIED) for each in tried.results]
         refresh_after(self._around, self._patience, tried.results)
 
-    def _report(self, tried: _Try, failed: Result | None, plan: Plan, walk: Walk) -> None:
+    def _report(self, tried: _Try, failed: Result | None, plan: Plan, progress: Progress) -> None:
         """Record a result for every step. Where something may have been kept, it is looked up for each step that had done its work."""
         known = {each.name: each for each in (*tried.results, *([failed] if failed is not None else ()))}
         may_be_kept = failed is not None and failed.commits != 0
@@ -228,8 +232,8 @@ class AtomicWalk:
                 result = self._undone(result, tried.attempts.get(name), may_be_kept=may_be_kept)
             if result.outcome is not Outcome.APPLIED:
                 result = with_kept_before(result, plan, stop_on_partial=self._stop_on_partial)
-            walk.changed = walk.changed or result.outcome is Outcome.APPLIED or result.commits != 0
-            walk.results.append(result)
+            progress.changed = progress.changed or result.outcome is Outcome.APPLIED or result.commits != 0
+            progress.results.append(result)
             if not was_told:
                 self._observer(StepFinished(*self._place(index, plan), result))
 

@@ -98,7 +98,7 @@ class Surroundings(Struct, frozen=True):
     modules: KeptModules = field(default_factory=KeptModules)
 
 
-class Walk(Struct):
+class Progress(Struct):
     """How far a run is.
 
     Attributes:
@@ -196,7 +196,7 @@ class Attempt:
     Args:
         around: what the run works with.
         migration: the migration.
-        walk: how far the run is.
+        progress: how far the run is.
         key: identifies the attempt in the journal, when another process has begun it; None: this is a new attempt.
 
     Attributes:
@@ -207,15 +207,15 @@ class Attempt:
     reverts = False
 
     def __init__(
-        self, around: Surroundings, migration: Migration, walk: Walk, *, key: AttemptKey | None = None
+        self, around: Surroundings, migration: Migration, progress: Progress, *, key: AttemptKey | None = None
     ) -> None:
         self._around = around
         self._backend = around.backend
         self._observer = around.observer
         self._migration = migration
-        self._walk = walk
+        self._progress = progress
         self.key = key or AttemptKey.now(
-            migration.name, run=walk.run, fingerprint=migration.facts.fingerprint, reverts=self.reverts
+            migration.name, run=progress.run, fingerprint=migration.facts.fingerprint, reverts=self.reverts
         )
         age = (datetime.now(UTC) - key.started).total_seconds() if key is not None else 0.0
         self._started = time.monotonic() - max(0.0, age)
@@ -225,19 +225,19 @@ class Attempt:
         self._unsure = False
         self._asking: Condition | None = None
         foreseen = frozenset(migration.touches) if around.is_seated else None
-        self._views = self._views_of(walk, foreseen)
+        self._views = self._views_of(progress, foreseen)
         self._listener = None if self.reverts else around.approved.listener(migration.name)
 
-    def _views_of(self, walk: Walk, foreseen: frozenset[str] | None) -> RunViews:
+    def _views_of(self, progress: Progress, foreseen: frozenset[str] | None) -> RunViews:
         """Return what opens views on the connection of this attempt."""
         return RunViews(
-            walk.graph,
+            progress.graph,
             self._migration.name,
             self._observer,
             foreseen=foreseen,
             keeps_unmanaged=self._around.weaving.keeps_unmanaged,
-            overdue=walk.overdue,
-            unrecorded=walk.unrecorded,
+            overdue=progress.overdue,
+            unrecorded=progress.unrecorded,
             defers=self._migration.defers,
         )
 
@@ -272,7 +272,7 @@ class Attempt:
 
     def _carry_out(self, work: Work) -> End:
         checkpoints.reached(Checkpoint.SESSION_OPENED)
-        lock_checked, self._walk.lock_checked = self._walk.lock_checked and not work.has_new_session, False
+        lock_checked, self._progress.lock_checked = self._progress.lock_checked and not work.has_new_session, False
         if not (lock_checked or self._holds_lock()):
             return NotBegun(lock_lost(self._backend, reverts=self.reverts))
         work.patiently(f"beginning {self._migration.name}", work.start)
@@ -294,7 +294,7 @@ class Attempt:
         if value is not True:
             self._warn(f"{self._migration.name} returned {shown(value)}; return True when it succeeded")
         work.patiently(self._looking, lambda: self._judge(work))
-        if self._around.fills_at_once and (self._views.unfilled or self._walk.waits_for_rows):
+        if self._around.fills_at_once and (self._views.unfilled or self._progress.waits_for_rows):
             work.patiently(f"refreshing views after {self._migration.name}", lambda: self._fill(work))
         work.finish(seconds=self.seconds, guard=self.guard)
         return Applied()
@@ -340,7 +340,7 @@ class Attempt:
     def _fill(self, work: Work) -> None:
         """Fill the materialized views that a real run fills after the commit; note those that cannot be filled as `unrefreshed`."""
         left = work.views.refresh(self._observer, commit=lambda: None)
-        self._walk.waits_for_rows = bool(left)
+        self._progress.waits_for_rows = bool(left)
         self._unrefreshed = tuple(
             self._redacted(why_unfilled(each, self._backend.explain(each.error).message)) for each in left
         )
@@ -423,7 +423,7 @@ class Attempt:
             note: text that is added to the error in the journal when the attempt has failed.
         """
         if isinstance(end, NotBegun):  # the cause stops the run, and is not this migration's fault
-            self._walk.broken = self._walk.broken or end.error
+            self._progress.broken = self._progress.broken or end.error
             return Settled(Result(self._migration.name, Outcome.NOT_REACHED, source=self._migration.source))
         if isinstance(end, Applied):
             return self._applied()
@@ -473,7 +473,7 @@ class Attempt:
         """End the run when it cannot be looked up what of the attempt is committed; the next run reads it from the journal."""
         name = self._migration.name
         if not self._around.interruption.signal:  # with a signal, the process ends with that
-            self._walk.broken = DatabaseUnreachable(
+            self._progress.broken = DatabaseUnreachable(
                 f"{name} ended early, and what of it is in the database cannot be looked up: {self._redacted(first_line(error))}",
                 hint="migrate status tells how it ended; a next run begins by looking",
             )
@@ -485,7 +485,7 @@ class Attempt:
         otherwise = "--reverted" if self.reverts else "--retry"
         if isinstance(end, Lost | Died) and not resumable:
             cause = "the connection was lost" if isinstance(end, Lost) else end.message
-            self._walk.broken = self._walk.broken or DecisionNeeded(
+            self._progress.broken = self._progress.broken or DecisionNeeded(
                 f"'{name}' was interrupted: {cause} after {counted(commits, 'commit')} of its own",
                 hint=f"look at the database, then decide:\nmigrate resolve {name} --applied\nmigrate resolve {name} {otherwise}",
             )
@@ -501,7 +501,7 @@ class Attempt:
         except Exception as error:  # noqa: BLE001 - also MemoryError
             told = f"the failure of {self._migration.name} could not be recorded: {self._redacted(first_line(error))}"
             known = error if isinstance(error, MigrateGraphError) else DatabaseError(told)
-            self._walk.broken = self._walk.broken or known
+            self._progress.broken = self._progress.broken or known
             self._observer(Warned(told, known.hint))
             return False
         checkpoints.reached(Checkpoint.FAILURE_RECORDED)
@@ -526,7 +526,7 @@ class Attempt:
         if not isinstance(end, Raised):
             return ANSWERS if isinstance(end, Lost) else ""
         if isinstance(end.error, LockLost | AttemptFailed):  # a worker of --jobs commits nothing without the lock
-            return ANSWERS if self._around.is_seated and isinstance(self._walk.broken, LockLost) else ""
+            return ANSWERS if self._around.is_seated and isinstance(self._progress.broken, LockLost) else ""
         if isinstance(end.error, errors.LockTimeout):
             return IS_FREE
         if isinstance(end.error, DatabaseUnreachable):
@@ -618,7 +618,7 @@ class Attempt:
         except Exception:  # noqa: BLE001 - a lock that cannot be asked counts as lost
             held = False
         if not held:
-            self._walk.broken = self._walk.broken or lock_lost(self._backend, reverts=self.reverts)
+            self._progress.broken = self._progress.broken or lock_lost(self._backend, reverts=self.reverts)
         return held
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from migrate_graph import forks
 from migrate_graph.errors import NoRoom
-from migrate_graph.executor import team
+from migrate_graph.executor import worker_options
 from migrate_graph.executor.fork_server_program import BORN, ENDED, FORK, KILL
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Forked:
     def ends_within(self, seconds: float) -> bool:
         """Wait at most so many seconds for the end of the process; return whether it has ended."""
         until = time.monotonic() + seconds
-        while not self.has_ended and self._server.hear(max(0.0, until - time.monotonic())):
+        while not self.has_ended and self._server.receive(max(0.0, until - time.monotonic())):
             pass
         return self.has_ended
 
@@ -76,7 +76,7 @@ class Forked:
         if now - self._killed > _KILLING:
             self._server.close()
         else:
-            self._server.say(KILL, self._number)
+            self._server.send(KILL, self._number)
 
     def end(self, seconds: float) -> None:
         """Wait at most so many seconds for the end of the process, then kill it."""
@@ -129,7 +129,7 @@ class ForkServer:
         before = signal.pthread_sigmask(signal.SIG_BLOCK, forks.SIGNALS)
         try:
             self._process = subprocess.Popen(  # noqa: S603 - our own program
-                [sys.executable, str(team.PROGRAM), str(theirs.fileno())], stdin=subprocess.DEVNULL, pass_fds=(theirs.fileno(),)
+                [sys.executable, str(worker_options.PROGRAM), str(theirs.fileno())], stdin=subprocess.DEVNULL, pass_fds=(theirs.fileno(),)
             )  # fmt: skip
         except OSError as error:
             ours.close()
@@ -172,24 +172,24 @@ class ForkServer:
                 socket.send_fds(again, [b"."], [line.fileno()])
         return worker
 
-    def say(self, word: str, number: int) -> None:
+    def send(self, message: str, number: int) -> None:
         """Send the server a message about a worker; that the server has ended is noticed by `hear`."""
         with suppress(OSError):
-            self.line.send((word, number))
+            self.line.send((message, number))
 
-    def hear(self, seconds: float = 0.0) -> bool:
+    def receive(self, seconds: float = 0.0) -> bool:
         """Receive one message of the server, or notice that it has ended, within some seconds; return whether there was anything."""
         try:
             if self.is_gone or not self.line.poll(seconds):
                 return False
-            word, number, what = self.line.recv()
+            message, number, what = self.line.recv()
         except (EOFError, OSError):
             self.close()
             return True
         worker = self._workers[number]
-        if word == BORN:
+        if message == BORN:
             worker.pid = what
-        elif word == ENDED:
+        elif message == ENDED:
             worker.code = what
         else:
             worker.fault = what

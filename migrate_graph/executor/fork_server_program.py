@@ -47,8 +47,8 @@ class ForkServer:
             if self._line not in ready:
                 continue
             try:
-                word, number = self._line.recv()
-                if word == KILL:
+                message, number = self._line.recv()
+                if message == KILL:
                     self._kill(number)
                 elif (given := self._fork(number)) is not None:
                     return given

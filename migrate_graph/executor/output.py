@@ -109,7 +109,7 @@ def tell_of_thread(failed: threading.ExceptHookArgs) -> None:
         print(f"exception in the thread {name}:\n{user_traceback(failed.exc_value)}", file=sys.stderr)  # noqa: T201 - of the body
 
 
-def kept_apart(observer: Observer) -> Observer:
+def isolated(observer: Observer) -> Observer:
     """Return an observer that cannot disturb the run.
 
     What the observer prints does not count as output of the migration, errors of a closed terminal are ignored, and in a forked

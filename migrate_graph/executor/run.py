@@ -13,13 +13,13 @@ from migrate_graph.core.events import Observer, Outcome, Result, RunFinished, Ru
 from migrate_graph.core.timeline import overdue_views
 from migrate_graph.executor import checkpoints
 from migrate_graph.executor.approved import Approved
-from migrate_graph.executor.atomic import AtomicWalk, Extent
-from migrate_graph.executor.attempt import Surroundings, Walk, WeavingOptions
+from migrate_graph.executor.atomic import AtomicRunner, Extent
+from migrate_graph.executor.attempt import Progress, Surroundings, WeavingOptions
 from migrate_graph.executor.checkpoints import Checkpoint
-from migrate_graph.executor.output import kept_apart
+from migrate_graph.executor.output import isolated
 from migrate_graph.executor.pauses import Patience
+from migrate_graph.executor.revert import RevertRunner
 from migrate_graph.executor.steps import blocked, look_again, not_to_run, note, tried, with_kept_before
-from migrate_graph.executor.undo import UndoWalk
 from migrate_graph.executor.watch import Watch
 from migrate_graph.signals import Interruption
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from migrate_graph.core.history import History
     from migrate_graph.core.plan import Plan, Step
     from migrate_graph.database import Backend, Lock
-    from migrate_graph.executor.team import Team
+    from migrate_graph.executor.worker_options import WorkerOptions
 
 
 class RunOptions(Patience, frozen=True, kw_only=True):
@@ -74,7 +74,7 @@ class Executor:
         interruption: knows whether a signal has arrived.
         options: how to behave when something goes wrong.
         root: directory that paths in messages are relative to.
-        team: what is needed to run steps side by side in other processes; None: the steps run one after another.
+        workers: what is needed to run steps side by side in other processes; None: the steps run one after another.
     """
 
     def __init__(
@@ -86,11 +86,11 @@ class Executor:
         interruption: Interruption | None = None,
         options: RunOptions | None = None,
         root: str = "",
-        team: Team | None = None,
+        workers: WorkerOptions | None = None,
     ) -> None:
         self._options = options or RunOptions()
-        self._team = team
-        self._observer = kept_apart(observer)
+        self._workers = workers
+        self._observer = isolated(observer)
         self._interruption = interruption or Interruption()
         self._watch = Watch(self._observer, every=self._options.watch_every)
         self._surroundings = Surroundings(
@@ -123,94 +123,102 @@ class Executor:
             DatabaseError: the database cannot be reached any more, or the ledger or the journal cannot be written.
         """
         started = time.monotonic()
-        walk = Walk(
+        progress = Progress(
             run=str(uuid.uuid4()),
             graph=graph,
             applied=set(history.applied),
             overdue=overdue_views(graph, history),
             unrecorded=(history.views_there or frozenset()) - history.view_texts.keys(),
         )
-        jobs = self._team.jobs if self._team is not None else 1
+        jobs = self._workers.jobs if self._workers is not None else 1
         self._observer(
-            RunStarted(walk.run, plan, atomic=self._options.atomic, jobs=jobs, reverts=self._options.reverts)
+            RunStarted(progress.run, plan, atomic=self._options.atomic, jobs=jobs, reverts=self._options.reverts)
         )
         for step in plan.steps:
             # Read before any body runs: bodies may change what their names stand for.
             _ = step.migration.facts.fingerprint
         checkpoints.reached(Checkpoint.RUN_STARTED)
         with self._watch.running():
-            self._walk(plan, walk)
+            self._run_steps(plan, progress)
         waiting = [blocked(one.migration, one.by) for one in plan.blocked]
         checkpoints.reached(Checkpoint.RUN_FINISHED)
         finished = RunFinished(
-            walk.run,
-            (*walk.results, *waiting),
+            progress.run,
+            (*progress.results, *waiting),
             time.monotonic() - started,
             self._interruption.signal,
-            changed=walk.changed,
+            changed=progress.changed,
             atomic=self._options.atomic,
             reverts=self._options.reverts,
         )
         self._observer(finished)
-        if walk.broken and not finished.signal:
-            raise walk.broken
+        if progress.broken and not finished.signal:
+            raise progress.broken
         return finished
 
-    def _walk(self, plan: Plan, walk: Walk) -> None:
+    def _run_steps(self, plan: Plan, progress: Progress) -> None:
         if self._options.reverts:
-            UndoWalk(self._surroundings, self._options).run(plan, walk)
+            RevertRunner(self._surroundings, self._options).run(plan, progress)
         elif self._options.atomic:
-            self._atomic_walk().run(plan, walk)
-        elif self._team is not None:
-            from migrate_graph.executor.side_by_side import SideBySideWalk  # most runs do not need it and start faster
+            self._atomic_runner().run(plan, progress)
+        elif self._workers is not None:
+            from migrate_graph.executor.side_by_side import (
+                SideBySideRunner,  # most runs do not need it and start faster
+            )
 
-            SideBySideWalk(self._surroundings, self._options, self._team).run(plan, walk)
+            SideBySideRunner(self._surroundings, self._options, self._workers).run(plan, progress)
         else:
-            self._in_a_row(plan, walk)
+            self._in_a_row(plan, progress)
 
-    def _in_a_row(self, plan: Plan, walk: Walk) -> None:
+    def _in_a_row(self, plan: Plan, progress: Progress) -> None:
         segments = {segment.names[0]: segment for segment in self._options.segments}
         for index, step in enumerate(plan.steps, 1):
-            if len(walk.results) >= index:  # this step was part of a segment that has run
+            if len(progress.results) >= index:  # this step was part of a segment that has run
                 continue
-            if walk.results and not (walk.broken or walk.stopped or self._interruption.signal):
-                look_again(self._surroundings, walk, (step.migration.name, *step.migration.requires))
+            if progress.results and not (progress.broken or progress.stopped or self._interruption.signal):
+                look_again(self._surroundings, progress, (step.migration.name, *step.migration.requires))
             segment = segments.get(step.migration.name)
-            if segment is not None and self._can_begin(segment, walk):
-                self._run_together(segment, plan, walk)
+            if segment is not None and self._can_begin(segment, progress):
+                self._run_together(segment, plan, progress)
                 continue
-            result = self._one(step, index, len(plan.steps), walk)
+            result = self._one(step, index, len(plan.steps), progress)
             if result.outcome is not Outcome.APPLIED:
                 result = with_kept_before(result, plan, stop_on_partial=self._options.stop_on_partial)
-            walk.results.append(result)
+            progress.results.append(result)
             self._observer(StepFinished(index, len(plan.steps), result))
 
-    def _atomic_walk(self, extent: Extent | None = None) -> AtomicWalk:
-        return AtomicWalk(self._surroundings, self._options, extent, stop_on_partial=self._options.stop_on_partial)
+    def _atomic_runner(self, extent: Extent | None = None) -> AtomicRunner:
+        return AtomicRunner(self._surroundings, self._options, extent, stop_on_partial=self._options.stop_on_partial)
 
-    def _can_begin(self, segment: Segment, walk: Walk) -> bool:
+    def _can_begin(self, segment: Segment, progress: Progress) -> bool:
         """Return whether all steps of a segment can run now; otherwise each of them runs in its own transaction."""
-        known = walk.applied.union(segment.names)
-        is_over = walk.stopped or walk.broken or self._interruption.signal
+        known = progress.applied.union(segment.names)
+        is_over = progress.stopped or progress.broken or self._interruption.signal
         return not is_over and all(known.issuperset(step.migration.requires) for step in segment.steps)
 
-    def _run_together(self, segment: Segment, plan: Plan, walk: Walk) -> None:
+    def _run_together(self, segment: Segment, plan: Plan, progress: Progress) -> None:
         """Run a segment in one transaction: all of its steps are kept, or none."""
-        extent = Extent.of_segment(segment, before=len(walk.results), total=len(plan.steps))
-        part = Walk(walk.run, walk.graph, set(walk.applied), overdue=walk.overdue, unrecorded=walk.unrecorded)
-        self._atomic_walk(extent).run(replace(plan, steps=segment.steps), part)
-        walk.results += part.results
-        walk.broken, walk.changed = walk.broken or part.broken, walk.changed or part.changed
+        extent = Extent.of_segment(segment, before=len(progress.results), total=len(plan.steps))
+        part = Progress(
+            progress.run,
+            progress.graph,
+            set(progress.applied),
+            overdue=progress.overdue,
+            unrecorded=progress.unrecorded,
+        )
+        self._atomic_runner(extent).run(replace(plan, steps=segment.steps), part)
+        progress.results += part.results
+        progress.broken, progress.changed = progress.broken or part.broken, progress.changed or part.changed
         for result in part.results:
-            note(result, walk, keep_going=self._options.keep_going, fail_fast=self._options.fail_fast)
+            note(result, progress, keep_going=self._options.keep_going, fail_fast=self._options.fail_fast)
 
-    def _one(self, step: Step, index: int, total: int, walk: Walk) -> Result:
+    def _one(self, step: Step, index: int, total: int, progress: Progress) -> Result:
         migration = step.migration
-        if walk.stopped or walk.broken or self._interruption.signal:
+        if progress.stopped or progress.broken or self._interruption.signal:
             return Result(migration.name, Outcome.NOT_REACHED, source=migration.source)
-        if (result := not_to_run(migration, walk, self._observer)) is not None:
+        if (result := not_to_run(migration, progress, self._observer)) is not None:
             return result
         self._observer(StepStarted(migration.name, index, total, migration.source))
-        result = tried(self._surroundings, self._options, migration, walk)
-        note(result, walk, keep_going=self._options.keep_going, fail_fast=self._options.fail_fast)
+        result = tried(self._surroundings, self._options, migration, progress)
+        note(result, progress, keep_going=self._options.keep_going, fail_fast=self._options.fail_fast)
         return result

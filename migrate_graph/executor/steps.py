@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from migrate_graph.core.events import Observer, Outcome, Result, Warned
 from migrate_graph.core.graph import Node, NodeKind
 from migrate_graph.errors import MigrateGraphError
-from migrate_graph.executor.attempt import Attempt, Surroundings, Walk, lock_lost
+from migrate_graph.executor.attempt import Attempt, Progress, Surroundings, lock_lost
 from migrate_graph.executor.pauses import Pauses
 from migrate_graph.executor.refreshing import Refreshing
 
@@ -49,7 +49,7 @@ def with_kept_before(result: Result, plan: Plan, *, stop_on_partial: bool) -> Re
     return replace(result, needs_decision=result.needs_decision or (stop_on_partial and failed and not is_resumable))
 
 
-def look_again(around: Surroundings, walk: Walk, names: Sequence[str], *, reverts: bool = False) -> None:
+def look_again(around: Surroundings, progress: Progress, names: Sequence[str], *, reverts: bool = False) -> None:
     """Read which of these migrations are installed now, and whether this run still holds the lock, in one query.
 
     A body may have written records of other migrations: that is how people squash.
@@ -57,21 +57,21 @@ def look_again(around: Surroundings, walk: Walk, names: Sequence[str], *, revert
     try:
         installed = around.backend.installed_if_held(around.lock, names)
     except MigrateGraphError as error:
-        walk.broken = error
+        progress.broken = error
         return
     if installed is None:
-        walk.broken = lock_lost(around.backend, reverts=reverts)
+        progress.broken = lock_lost(around.backend, reverts=reverts)
         return
-    walk.applied.difference_update(names)
-    walk.applied.update(installed)
-    walk.lock_checked = True
+    progress.applied.difference_update(names)
+    progress.applied.update(installed)
+    progress.lock_checked = True
 
 
-def not_to_run(migration: Migration, walk: Walk, observer: Observer) -> Result | None:
+def not_to_run(migration: Migration, progress: Progress, observer: Observer) -> Result | None:
     """Return the result of a migration that must not run: an earlier body has recorded it, or it waits for others. None: it can run."""
-    if migration.name in walk.applied:
+    if migration.name in progress.applied:
         return recorded_meanwhile(migration, observer)
-    unmet = tuple(name for name in migration.requires if name not in walk.applied)
+    unmet = tuple(name for name in migration.requires if name not in progress.applied)
     return blocked(migration, unmet) if unmet else None
 
 
@@ -79,10 +79,10 @@ def tried(
     around: Surroundings,
     patience: Patience,
     migration: Migration,
-    walk: Walk,
+    progress: Progress,
     *,
     begins: Callable[[AttemptKey], None] = lambda _key: None,
-    attempt_at: Callable[[Surroundings, Migration, Walk], Attempt] = Attempt,
+    attempt_at: Callable[[Surroundings, Migration, Progress], Attempt] = Attempt,
 ) -> Result:
     """Run a migration; when another session blocked it and nothing of it was kept, try again from the beginning.
 
@@ -90,17 +90,17 @@ def tried(
         around: what the run works with.
         patience: how often it is tried, and how long the pauses are.
         migration: the migration.
-        walk: how far the run is.
+        progress: how far the run is.
         begins: called with the key of each attempt before it begins.
         attempt_at: makes an attempt.
     """
     pauses = Pauses(patience, around.interruption, around.observer)
     while True:
-        attempt = attempt_at(around, migration, walk)
+        attempt = attempt_at(around, migration, progress)
         begins(attempt.key)
         settled = attempt.run()
-        if not settled.retry or walk.broken or not pauses.pause(migration.name, settled.result.error):
-            if not walk.broken and (settled.result.outcome.succeeded or settled.result.commits):
+        if not settled.retry or progress.broken or not pauses.pause(migration.name, settled.result.error):
+            if not progress.broken and (settled.result.outcome.succeeded or settled.result.commits):
                 refresh_after(around, patience, [settled.result], reverts=attempt.reverts)
             return settled.result
 
@@ -115,13 +115,13 @@ def refresh_after(
         ).after(results)
 
 
-def note(result: Result, walk: Walk, *, keep_going: bool, fail_fast: bool) -> None:
-    """Update `walk` with the result of a migration: what is applied, and whether the run goes on."""
+def note(result: Result, progress: Progress, *, keep_going: bool, fail_fast: bool) -> None:
+    """Update `progress` with the result of a migration: what is applied, and whether the run goes on."""
     if result.outcome is Outcome.APPLIED:
-        walk.applied.add(result.name)
-    walk.changed = walk.changed or result.outcome is Outcome.APPLIED or result.commits != 0
-    walk.stopped = (
-        walk.stopped
+        progress.applied.add(result.name)
+    progress.changed = progress.changed or result.outcome is Outcome.APPLIED or result.commits != 0
+    progress.stopped = (
+        progress.stopped
         or result.outcome is Outcome.INTERRUPTED
         or (result.outcome is Outcome.RAISED and not keep_going)
         or (result.outcome is Outcome.REFUSED and fail_fast)

@@ -19,23 +19,23 @@ from migrate_graph.core.graph import build_graph
 from migrate_graph.core.uses import with_known_uses
 from migrate_graph.database import backend_class
 from migrate_graph.errors import LoadError, MigrateGraphError, Stopped
-from migrate_graph.executor.attempt import Surroundings, Walk, WeavingOptions
-from migrate_graph.executor.line import (
+from migrate_graph.executor.attempt import Progress, Surroundings, WeavingOptions
+from migrate_graph.executor.output import isolated
+from migrate_graph.executor.steps import tried
+from migrate_graph.executor.watch import Watch
+from migrate_graph.executor.worker_messages import (
     Assignment,
     Begin,
     Begun,
     Ended,
-    Heard,
+    Observed,
     Stop,
-    Told,
+    StopConfirmed,
     Unfit,
     code_of,
     packed,
     unpacked,
 )
-from migrate_graph.executor.output import kept_apart
-from migrate_graph.executor.steps import tried
-from migrate_graph.executor.watch import Watch
 from migrate_graph.loader import Loaded, load_project, user_imports
 from migrate_graph.masked_stream import MaskedStream
 from migrate_graph.process_end import Guard
@@ -78,7 +78,7 @@ def work(line: Connection, parent: int) -> None:
         except Stopped:
             pass  # the run knows of the signal
         except MigrateGraphError as error:
-            sender.say(Unfit(error))
+            sender.send(Unfit(error))
         sender.wait_until_sent()
         guard.finish(0)
 
@@ -106,7 +106,7 @@ def _listen(line: Connection, interruption: Interruption, sender: _Sender, order
             if not isinstance(order, Stop):
                 orders.put(order)
                 continue
-            sender.say(Heard())
+            sender.send(StopConfirmed())
             if not interruption.is_heard:  # a terminal or a service manager sends the signal to every process itself
                 _signal_myself(order.signal)
     _signal_myself(_KILL)
@@ -124,27 +124,27 @@ class _Sender:
 
     def __init__(self, line: Connection) -> None:
         self._line = line
-        self._words: SimpleQueue[Any] = SimpleQueue()
+        self._messages: SimpleQueue[Any] = SimpleQueue()
         start_thread(self._work, name="sender")
 
-    def say(self, word: Any) -> None:
+    def send(self, message: Any) -> None:
         """Add a message to the queue of the sending thread."""
-        self._words.put(word)
+        self._messages.put(message)
 
     def wait_until_sent(self) -> None:
         """Wait until all messages are sent; the run gets them even if this process ends now."""
         done: SimpleQueue[None] = SimpleQueue()
-        self._words.put(done)
+        self._messages.put(done)
         done.get()
 
     def _work(self) -> None:
         while True:
-            word = self._words.get()
-            if isinstance(word, SimpleQueue):
-                word.put(None)
+            message = self._messages.get()
+            if isinstance(message, SimpleQueue):
+                message.put(None)
                 continue
             try:
-                self._line.send_bytes(packed(word))
+                self._line.send_bytes(packed(message))
             except BaseException:  # noqa: BLE001 - a body may have closed the line: the run would not learn what is done from here on
                 _signal_myself(_KILL)
 
@@ -174,7 +174,7 @@ class _Worker:
         self._interruption = interruption
         self._sender = sender
         self._orders = orders
-        self._observer = kept_apart(lambda event: sender.say(Told(event)))
+        self._observer = isolated(lambda event: sender.send(Observed(event)))
 
     def work(self, streams: _Streams) -> None:
         """Load the project, connect, and run the migrations that are ordered.
@@ -196,7 +196,7 @@ class _Worker:
             )  # fmt: skip
             with user_imports(loaded.imports, loaded.registry), watch.running():
                 while isinstance(order := self._orders.get(), Begin):
-                    self._sender.say(self._one(order.name, around, graph))
+                    self._sender.send(self._one(order.name, around, graph))
         finally:
             backend.close()
 
@@ -219,16 +219,16 @@ class _Worker:
             result = Result(name, Outcome.NOT_REACHED, source=migration.source)
             return Ended(result, None, self._interruption.signal)
         assignment = self._assignment
-        walk = Walk(
+        progress = Progress(
             run=assignment.run,
             graph=graph,
             applied=set(),
             overdue=assignment.overdue.get(name, frozenset()),
             unrecorded=assignment.unrecorded,
         )
-        result = tried(around, assignment.patience, migration, walk, begins=self._begins)
-        return Ended(result, walk.broken, self._interruption.signal)
+        result = tried(around, assignment.patience, migration, progress, begins=self._begins)
+        return Ended(result, progress.broken, self._interruption.signal)
 
     def _begins(self, key: AttemptKey) -> None:
-        self._sender.say(Begun(key))
+        self._sender.send(Begun(key))
         self._sender.wait_until_sent()

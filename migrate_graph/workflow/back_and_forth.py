@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from migrate_graph.database import Settings
     from migrate_graph.database.scratch_database import ScratchDatabase
     from migrate_graph.workflow.project import Project
+    from migrate_graph.workflow.trial_run import TrialResult
     from migrate_graph.workflow.verifying import Laboratory
-    from migrate_graph.workflow.walking import Walked
 
 _Value = TypeVar("_Value")
 
@@ -125,13 +125,13 @@ class BackAndForth:
         migration = self._graph.migrations[name]
         is_derived = isinstance(migration.down, str)
         before = self._look()
-        walked, failed = self._up([name], is_watched=is_derived)
+        trial, failed = self._up([name], is_watched=is_derived)
         if failed is not None:
             return Trip(migration=migration, failed=failed)
         after = self._look()
         changes = self._changes(before.inventory, after.inventory)
         managed = before.managed | after.managed
-        if is_derived and (found := self._objections(migration, changes, walked.footprints[name], managed)):
+        if is_derived and (found := self._objections(migration, changes, trial.footprints[name], managed)):
             return Trip(migration=migration, objections=found)
         trip = self._back(migration, changes, before, after)
         if trip.is_round:
@@ -203,23 +203,23 @@ class BackAndForth:
                 hint="find out what it depends on besides its database",
             )
 
-    def _up(self, names: Sequence[str], *, is_watched: bool = False) -> tuple[Walked, Result | None]:
+    def _up(self, names: Sequence[str], *, is_watched: bool = False) -> tuple[TrialResult, Result | None]:
         there = self._database()
         history = self._history(there)
         plan = self._laboratory.in_order(names, history)
-        walked = self._laboratory.run(there, plan, is_watched=is_watched, history=history)
-        failed = next((each for each in walked.results if not each.outcome.succeeded), None)
-        done = [each.name for each in walked.results if each.outcome.succeeded]
+        trial = self._laboratory.run(there, plan, is_watched=is_watched, history=history)
+        failed = next((each for each in trial.results if not each.outcome.succeeded), None)
+        done = [each.name for each in trial.results if each.outcome.succeeded]
         self._applied += [name for name in done if name not in self._applied]
-        return walked, failed
+        return trial, failed
 
     def _down(self, migration: Migration) -> Result | None:
         there = self._database()
         history = self._history(there)
         applied = history.applied - {migration.name}
         plan = Plan(steps=(undo_step(self._graph, self._order, applied, migration),), order=self._order)
-        walked = self._laboratory.run(there, plan, history=history, reverts=True)
-        return next((each for each in walked.results if not each.outcome.succeeded), None)
+        trial = self._laboratory.run(there, plan, history=history, reverts=True)
+        return next((each for each in trial.results if not each.outcome.succeeded), None)
 
     @staticmethod
     def _history(there: Settings) -> History:

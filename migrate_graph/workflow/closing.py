@@ -74,15 +74,15 @@ def close(
     root = _Node("")
     for name in order:
         root.add([*sorted(laboratory.ancestors(name), key=places.__getitem__), name])
-    walk = _Walk(laboratory, watched, len(order), progress)
+    search = _Search(laboratory, watched, len(order), progress)
     for child in root.lightest_first():
-        walk.explore(child, laboratory.new(), [])
+        search.explore(child, laboratory.new(), [])
     return Closure(
-        found=tuple(sorted(walk.found, key=lambda one: places[one.name])),
-        behind={name: walk.behind[name] for name in order if name in walk.behind},
-        tried=walk.tried,
-        runs=walk.runs,
-        databases=walk.most,
+        found=tuple(sorted(search.found, key=lambda one: places[one.name])),
+        behind={name: search.behind[name] for name in order if name in search.behind},
+        tried=search.tried,
+        runs=search.runs,
+        databases=search.most,
     )
 
 
@@ -118,7 +118,7 @@ class _Node:
                 yield node.name
 
 
-class _Walk:
+class _Search:
     """Runs all sequences of the tree, each node once."""
 
     def __init__(
@@ -172,9 +172,9 @@ class _Walk:
         there = laboratory.settings_of(made)
         history = read_history(on_scratch(laboratory.project, made).config).history
         plan = laboratory.in_order([each.name for each in nodes], history)
-        walked = laboratory.run(there, plan, is_watched=True, history=history)
-        footprints = laboratory.spelled(walked.footprints, there)
-        results = {result.name: result for result in walked.results}
+        trial = laboratory.run(there, plan, is_watched=True, history=history)
+        footprints = laboratory.spelled(trial.footprints, there)
+        results = {result.name: result for result in trial.results}
         for each in nodes:
             result = results.get(each.name)
             self.runs += result is not None

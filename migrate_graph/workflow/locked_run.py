@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from migrate_graph.core.coalescing import Segment
     from migrate_graph.core.plan import Plan
     from migrate_graph.database import Backend, Lock
-    from migrate_graph.executor.team import Team
+    from migrate_graph.executor.worker_options import WorkerOptions
     from migrate_graph.signals import Interruption
     from migrate_graph.workflow.apply import ApplyOptions
     from migrate_graph.workflow.sealing import SealedPlan
@@ -66,19 +66,21 @@ class LockedRun:
 
     def execute(self, options: ApplyOptions, lock: Lock, interruption: Interruption) -> RunFinished:
         """Run the plan."""
-        team = self._team(options.jobs or 1)
-        if team is None and not self._plan.steps and not self._plan.blocked:
+        workers = self._workers(options.jobs or 1)
+        if workers is None and not self._plan.steps and not self._plan.blocked:
             return self._walk_nothing(interruption, atomic=bool(options.atomic))
-        with nullcontext() if team is None else closing(team.server):
-            return self._walk(team, options, lock, interruption)
+        with nullcontext() if workers is None else closing(workers.server):
+            return self._carry_out(workers, options, lock, interruption)
 
-    def _walk(self, team: Team | None, options: ApplyOptions, lock: Lock, interruption: Interruption) -> RunFinished:
+    def _carry_out(
+        self, workers: WorkerOptions | None, options: ApplyOptions, lock: Lock, interruption: Interruption
+    ) -> RunFinished:
         from migrate_graph.core.coalescing import segments_of
         from migrate_graph.executor import Executor, RunOptions
         from migrate_graph.executor.approved import Approved
 
         self._tell_of_drift()
-        self._is_side_by_side = team is not None
+        self._is_side_by_side = workers is not None
         self._segments = segments_of(self._plan, options.woven) if options.coalesce else ()
         executor = Executor(
             self._backend,
@@ -95,7 +97,7 @@ class LockedRun:
                 stop_on_partial=self._config.on_partial == "stop",
             ),
             root=str(self._project.root),
-            team=team,
+            workers=workers,
         )
         with user_imports(
             self._project.imports, self._project.registry
@@ -112,7 +114,7 @@ class LockedRun:
         self._observer(finished)
         return finished
 
-    def _team(self, jobs: int) -> Team | None:
+    def _workers(self, jobs: int) -> WorkerOptions | None:
         """Return what is needed to run steps side by side; None when they run one after another. A warning says why `--jobs` has no effect."""
         if jobs == 1:
             return None
@@ -125,13 +127,13 @@ class LockedRun:
         if order.is_a_row or (seats := self._seats(jobs)) < 2:
             return None
         from migrate_graph.executor.fork_server import ForkServer
-        from migrate_graph.executor.team import Team
+        from migrate_graph.executor.worker_options import WorkerOptions
 
         settings = database_settings(self._config)
         server = ForkServer(settings)  # started now, so that it imports while this process goes on
         project = self._project
         assert project.imports is not None  # noqa: S101 - `why_no_team` refuses migrations that this process has declared itself
-        return Team(
+        return WorkerOptions(
             seats, order, settings, server,
             path=project.path, root=project.root, arguments=project.imports.arguments, directory=project.imports.started_in,
         )  # fmt: skip

@@ -180,8 +180,8 @@ class Trial:
     def _contents(self, order: tuple[str, ...]) -> tuple[Result | None, Contents]:
         laboratory = self._laboratory
         with laboratory.database() as there:
-            walked = laboratory.run(there, laboratory.in_order(order))
-            return walked.failed, Contents() if walked.failed else laboratory.contents(there, self.unstable)
+            trial = laboratory.run(there, laboratory.in_order(order))
+            return trial.failed, Contents() if trial.failed else laboratory.contents(there, self.unstable)
 
     def narrow(self, bad: Tried) -> Pair:
         """Return the two neighbours that make an order bad, by bisecting the steps from the good order to it."""

@@ -24,7 +24,7 @@ from migrate_graph.signals import Interruption
 from migrate_graph.workflow.assessment import Selection, assess
 from migrate_graph.workflow.place import Place
 from migrate_graph.workflow.project import database_settings, read_history
-from migrate_graph.workflow.walking import Walk, start_on, walk
+from migrate_graph.workflow.trial_run import TrialRun, run_trial, start_on
 
 if TYPE_CHECKING:
     from migrate_graph.core.footprint import Footprint, Size
@@ -153,9 +153,9 @@ class _Rehearsing(Struct, frozen=True):
             root=root, keeping=keeping, values=options.values, outside=outside, sizes=sizes, closely=options.reverts
         )
 
-    def how(self, watching: Watching) -> Walk:
+    def how(self, watching: Watching) -> TrialRun:
         """Return how a plan is run."""
-        return Walk(
+        return TrialRun(
             project=self.project,
             interruption=self.interruption,
             watching=watching,
@@ -258,22 +258,22 @@ def _replay(about: _Rehearsing, there: Project) -> str:
     reading = read_history(there.config, graph=there.graph)
     plan = assess(there, reading, selection=Selection(select=tuple(applied))).planned
     how = replace(about.how(about.watching(Keeping.EVERYTHING)), observer=ignore_events)
-    walked = walk(how, database_settings(there.config), plan, reading.history)
-    failed = walked.failed
-    if failed is None and not walked.cut:
+    trial = run_trial(how, database_settings(there.config), plan, reading.history)
+    failed = trial.failed
+    if failed is None and not trial.cut:
         return ""
-    why = f"{failed.name} {failed.outcome}: {failed.error}" if failed else walked.cut
+    why = f"{failed.name} {failed.outcome}: {failed.error}" if failed else trial.cut
     return f"{counted(len(applied), 'applied migration')} could not be replayed in a new database: {why}"
 
 
 def _run(about: _Rehearsing, settings: Settings, watching: Watching, *, history: History) -> Rehearsal:
     """Run the plan, watched."""
-    walked = walk(about.how(watching), settings, about.found.planned, history)
+    trial = run_trial(about.how(watching), settings, about.found.planned, history)
     return about.ended(
-        footprints=walked.footprints,
-        results=tuple(_judged(each, walked.footprints.get(each.name), watching) for each in walked.results),
-        cut=walked.cut,
-        remarks=walked.remarks,
+        footprints=trial.footprints,
+        results=tuple(_judged(each, trial.footprints.get(each.name), watching) for each in trial.results),
+        cut=trial.cut,
+        remarks=trial.remarks,
     )
 
 

@@ -66,7 +66,7 @@ def why_no_team(project: Project) -> str:
     """Return why other processes cannot run migrations of a project; empty when they can."""
     if project.imports is None:
         return "they are declared by a running program, and no file says where"
-    from migrate_graph.executor.team import workers_can_be_had
+    from migrate_graph.executor.worker_options import workers_can_be_had
 
     return "" if workers_can_be_had() else "no further process of this Python can be started here"
 

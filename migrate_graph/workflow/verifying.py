@@ -26,7 +26,7 @@ from migrate_graph.errors import ConfigError, DatabaseRefused, UsageError
 from migrate_graph.signals import Interruption
 from migrate_graph.workflow.project import database_settings, read_history
 from migrate_graph.workflow.scratch_runs import on_scratch
-from migrate_graph.workflow.walking import Walk, Walked, start_on, walk
+from migrate_graph.workflow.trial_run import TrialResult, TrialRun, run_trial, start_on
 
 if TYPE_CHECKING:
     from migrate_graph.database import Settings
@@ -128,14 +128,14 @@ class Laboratory(Struct):
             MigrateGraphError: no database can be made.
         """
         with self.database() as there:
-            walked = self.run(there, self.plan, is_watched=True, keep_going=True, observer=self.observer)
-            footprints = self.spelled(walked.footprints, there)
+            trial = self.run(there, self.plan, is_watched=True, keep_going=True, observer=self.observer)
+            footprints = self.spelled(trial.footprints, there)
         steps = tuple(replace(step, footprint=footprints.get(step.migration.name)) for step in self.plan.steps)
         return Watched(
             plan=replace(self.plan, steps=steps),
-            results=walked.results,
-            cut=walked.cut,
-            remarks=walked.remarks,
+            results=trial.results,
+            cut=trial.cut,
+            remarks=trial.remarks,
             start=frozenset(self.history.applied),
         )
 
@@ -149,7 +149,7 @@ class Laboratory(Struct):
         observer: Observer = ignore_events,
         history: History | None = None,
         reverts: bool = False,
-    ) -> Walked:
+    ) -> TrialResult:
         """Run a plan on a database.
 
         Args:
@@ -164,11 +164,11 @@ class Laboratory(Struct):
         watching = Watching(
             root=self.project.root, keeping=Keeping.EVERYTHING, values=False, outside=self.outside, closely=is_watched
         )
-        how = Walk(
+        how = TrialRun(
             project=self.project, interruption=self.interruption, watching=watching,
             is_watched=is_watched, keep_going=keep_going, observer=observer, reverts=reverts,
         )  # fmt: skip
-        return walk(how, there, plan, history or self.history)
+        return run_trial(how, there, plan, history or self.history)
 
     def in_order(self, names: Sequence[str], history: History | None = None) -> Plan:
         """Return a plan that runs these migrations in this order, which the graph must permit, after the history of a database."""

@@ -63,9 +63,9 @@ def prepare(fatal: tuple[str, int] | None = None, trace: Path | None = None, *, 
         only: the worker dies alone.
     """
     import migrate_graph.core.lanes
-    import migrate_graph.executor.team
+    import migrate_graph.executor.worker_options
 
-    setattr(migrate_graph.executor.team, "PROGRAM", Path(__file__))  # noqa: B010
+    setattr(migrate_graph.executor.worker_options, "PROGRAM", Path(__file__))  # noqa: B010
     setattr(migrate_graph.core.lanes.Order, "is_a_row", property(lambda _order: False))  # noqa: B010
     os.environ[_PLACES] = json.dumps([fatal, str(trace) if trace else None, only])  # noqa: TID251
 
@@ -114,9 +114,9 @@ def _run() -> None:
 
     prepare()
     if PATIENT.items() <= os.environ.items():  # noqa: TID251
-        import migrate_graph.executor.crew
+        import migrate_graph.executor.worker_pool
 
-        setattr(migrate_graph.executor.crew, "_DEAF_AFTER", 60.0)  # noqa: B010
+        setattr(migrate_graph.executor.worker_pool, "_UNRESPONSIVE_AFTER", 60.0)  # noqa: B010
     sys.exit(main())
 
 

@@ -22,7 +22,7 @@ from migrate_graph import redis_cache, signals, supervisor_program
 from migrate_graph.database.postgres import backend
 from migrate_graph.database.postgres.session import patience
 from migrate_graph.database.sqlite import backend as sqlite_backend
-from migrate_graph.executor import crew, side_by_side
+from migrate_graph.executor import side_by_side, worker_pool
 
 SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
 
@@ -83,7 +83,7 @@ def test_no_wait_of_ours_is_longer_than_two_seconds() -> None:
     until_ended = [
         patience._GLANCE + 2 * patience._LAST_WORDS, backend._LAST_WORDS, sqlite_backend._LAST_WORDS,
         signals._CANCEL_EVERY + signals._HANG_UP_AFTER, redis_cache._GLANCE,
-        side_by_side._LOOK_EVERY + crew._DEAF_AFTER, side_by_side._LAST_LOOK,
+        side_by_side._LOOK_EVERY + worker_pool._UNRESPONSIVE_AFTER, side_by_side._LAST_LOOK,
     ]  # fmt: skip
     assert max(until_said) <= 2.0
     assert max(until_ended) <= 2.0

@@ -14,7 +14,7 @@ import pytest
 
 import migrate_graph
 from migrate_graph.errors import InvalidGraph, MigrateGraphError, Stopped
-from migrate_graph.executor.line import Unfit
+from migrate_graph.executor.worker_messages import Unfit
 from migrate_graph.user_files import SourceLocation
 
 OF_ITS_OWN: dict[type[MigrateGraphError], dict[str, Any]] = {

@@ -170,7 +170,7 @@ class PostgresWork:
         try:
             return self._mark_as_ourselves()
         except psycopg2.errors.InsufficientPrivilege:
-            if begun_by_hand or self._connection.was is not None:  # the body's transaction needs its marker
+            if begun_by_hand or self._connection.who_before is not None:  # the body's transaction needs its marker
                 raise
             self._connection.really_rollback()
             self._find_out_who_we_are()
@@ -186,7 +186,7 @@ class PostgresWork:
         self._execute(_AS_OURSELVES, ())
         (was,) = self._execute(WHO, ())
         self._execute(*becoming(was, now, local=False))
-        self._connection.was = was
+        self._connection.who_before = was
 
     def _mark(self) -> str:
         """Write the marker; return when its transaction began."""

@@ -53,7 +53,7 @@ class AsOurselves(Struct, frozen=True):
     def acting(self) -> Iterator[None]:
         """For the block, set the user and role that the session had at first; afterwards restore the present ones."""
         connection = self.connect()
-        was = connection.was
+        was = connection.who_before
         now = None if was is None else self.run(WHO, ())[0]
         if was is None or now is None or now == was:
             yield

@@ -140,7 +140,7 @@ class WorkConnection(OurConnection):
         self.reset_session: Callable[[], None] | None = None
         self.being_greeted = False
         self.may_leave_more = False
-        self.was: tuple[Any, ...] | None = None
+        self.who_before: tuple[Any, ...] | None = None
         self._may_become = False
         self.single = False
         self.lost_work = ""
@@ -151,7 +151,7 @@ class WorkConnection(OurConnection):
         # Number of the session's last transaction, noted when a statement of the body ended the transaction without the driver knowing.
         self._alone_since: int | None = None
         # A cursor made by hand began the open transaction, so earlier ones may have been committed without a marker.
-        self._out_of_sight = False
+        self._may_have_unmarked_commits = False
         self._failed_in_sight = False  # the open transaction is aborted, and the statement that failed had opened it
         self._durable = False  # a marker of this attempt is committed: after a crash the user is asked what to do
         self._began = ""  # when the transaction with the marker began; empty when no such transaction is open
@@ -254,12 +254,12 @@ class WorkConnection(OurConnection):
 
     def note_who(self) -> None:
         """Note user and role of the session before the first statement that may change them."""
-        if not self._may_become or self.was is not None or self._marking or self.closed:
+        if not self._may_become or self.who_before is not None or self._marking or self.closed:
             return
         if self.info.transaction_status == INTRANS or self._sends_alone:
             with self._unmarked() as cursor:
                 cursor.execute(WHO)
-                self.was = cursor.fetchone()
+                self.who_before = cursor.fetchone()
 
     def _after_failure(self, kind: Kind, before: int) -> None:
         if self.closed:
@@ -406,7 +406,7 @@ class WorkConnection(OurConnection):
         self._marking = True
         try:
             if self.info.transaction_status == INTRANS and not self._was_begun_in_sight():
-                self._out_of_sight = self.ended_unseen = True
+                self._may_have_unmarked_commits = self.ended_unseen = True
             began = self.write_marker() if self.write_marker else ""
             self._alone_since = None
             if self.info.transaction_status == IDLE:
@@ -433,7 +433,7 @@ class WorkConnection(OurConnection):
 
     def _account(self) -> None:
         """Commit a marker, because the end of a transaction was noticed too late: something without a marker may be committed."""
-        self._began, self.ended_unseen, self._out_of_sight = "", True, False
+        self._began, self.ended_unseen, self._may_have_unmarked_commits = "", True, False
         if self._durable and self._sends_alone:
             return
         self._mark()
@@ -444,7 +444,7 @@ class WorkConnection(OurConnection):
 
     def _forget_transaction(self, *, durable: bool = False) -> None:
         if durable and self._open:
-            self._durable, self._out_of_sight = True, False
+            self._durable, self._may_have_unmarked_commits = True, False
         self._began, self._alone_since = "", None
 
     def _went_on_by_hand(self) -> bool:
@@ -559,8 +559,8 @@ class WorkConnection(OurConnection):
 
     def _comes_after_something(self, status: int) -> bool:
         """Whether another transaction may have ended unnoticed before the open one: since the marker, or since the attempt began."""
-        if self._out_of_sight or status not in {INTRANS, INERROR}:
-            return self._out_of_sight
+        if self._may_have_unmarked_commits or status not in {INTRANS, INERROR}:
+            return self._may_have_unmarked_commits
         if self._open:
             return self._is_another_transaction()
         return not (self._failed_in_sight if status == INERROR else self._was_begun_in_sight())

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from migrate_graph.core.events import Outcome, Result, StepFinished, StepStarted, Warned
 from migrate_graph.core.undoing import Undoing, undoing
-from migrate_graph.executor.attempt import Attempt, Surroundings, Walk
+from migrate_graph.executor.attempt import Attempt, Progress, Surroundings
 from migrate_graph.executor.steps import look_again, tried
 from migrate_graph.executor.views import RunViews
 
@@ -72,15 +72,15 @@ class Undo(Attempt):
     reverts = True
     _views: UndoViews
 
-    def __init__(self, around: Surroundings, migration: Migration, walk: Walk, *, order: Sequence[str]) -> None:
+    def __init__(self, around: Surroundings, migration: Migration, progress: Progress, *, order: Sequence[str]) -> None:
         self._order = order
         assert callable(migration.down)  # noqa: S101 - a plan of a revert holds only migrations that have one
         self._down = migration.down
-        super().__init__(around, replace(migration, function=self._undo, after=None, resumable=False), walk)
+        super().__init__(around, replace(migration, function=self._undo, after=None, resumable=False), progress)
 
-    def _views_of(self, walk: Walk, foreseen: frozenset[str] | None) -> UndoViews:
+    def _views_of(self, progress: Progress, foreseen: frozenset[str] | None) -> UndoViews:
         return UndoViews(
-            walk.graph,
+            progress.graph,
             self._migration.name,
             self._observer,
             foreseen=foreseen,
@@ -105,7 +105,7 @@ class Undo(Attempt):
         return value
 
 
-class UndoWalk:
+class RevertRunner:
     """Undoes every step of a plan, one after another.
 
     Args:
@@ -117,31 +117,31 @@ class UndoWalk:
         self._around = around
         self._patience = patience
 
-    def run(self, plan: Plan, walk: Walk) -> None:
-        """Undo the migrations of a plan; the result of each step is put into `walk`."""
+    def run(self, plan: Plan, progress: Progress) -> None:
+        """Undo the migrations of a plan; the result of each step is put into `progress`."""
         for index, step in enumerate(plan.steps, 1):
             name = step.migration.name
-            if walk.results and not (walk.stopped or walk.broken or self._around.interruption.signal):
-                look_again(self._around, walk, (name, *sorted(walk.graph.descendants(name))), reverts=True)
-            result = self._one(step.migration, (index, len(plan.steps)), plan, walk)
-            walk.results.append(result)
+            if progress.results and not (progress.stopped or progress.broken or self._around.interruption.signal):
+                look_again(self._around, progress, (name, *sorted(progress.graph.descendants(name))), reverts=True)
+            result = self._one(step.migration, (index, len(plan.steps)), plan, progress)
+            progress.results.append(result)
             self._around.observer(StepFinished(index, len(plan.steps), result))
 
-    def _one(self, migration: Migration, place: tuple[int, int], plan: Plan, walk: Walk) -> Result:
-        if walk.stopped or walk.broken or self._around.interruption.signal:
+    def _one(self, migration: Migration, place: tuple[int, int], plan: Plan, progress: Progress) -> Result:
+        if progress.stopped or progress.broken or self._around.interruption.signal:
             return Result(migration.name, Outcome.NOT_REACHED, source=migration.source)
-        if migration.name not in walk.applied:
+        if migration.name not in progress.applied:
             self._around.observer(Warned(f"{migration.name} is not installed any more: its down did not run"))
             return Result(migration.name, Outcome.REVERTED, source=migration.source)
-        if held := sorted(walk.graph.descendants(migration.name) & walk.applied):
-            walk.stopped = True
+        if held := sorted(progress.graph.descendants(migration.name) & progress.applied):
+            progress.stopped = True
             error = f"is required by {', '.join(held)}"
             return Result(migration.name, Outcome.BLOCKED, error=error, source=migration.source)
         self._around.observer(StepStarted(migration.name, *place, migration.source))
         undo = partial(Undo, order=plan.order)
-        result = tried(self._around, self._patience, migration, walk, attempt_at=undo)
-        walk.changed = walk.changed or result.outcome is Outcome.REVERTED or result.commits != 0
+        result = tried(self._around, self._patience, migration, progress, attempt_at=undo)
+        progress.changed = progress.changed or result.outcome is Outcome.REVERTED or result.commits != 0
         # This one may require migrations that come after it in the plan, so these cannot be undone.
-        walk.stopped = result.outcome is not Outcome.REVERTED
-        walk.applied.discard(migration.name)
-        return replace(result, needs_decision=result.needs_decision or (walk.stopped and bool(result.commits)))
+        progress.stopped = result.outcome is not Outcome.REVERTED
+        progress.applied.discard(migration.name)
+        return replace(result, needs_decision=result.needs_decision or (progress.stopped and bool(result.commits)))

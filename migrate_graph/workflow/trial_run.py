@@ -37,7 +37,7 @@ LOCK_WAIT = 10.0
 """Seconds to wait while another run holds the lock; the command can be tried again later."""
 
 
-class Walk(Struct, frozen=True, kw_only=True):
+class TrialRun(Struct, frozen=True, kw_only=True):
     """How a plan is run.
 
     Attributes:
@@ -59,7 +59,7 @@ class Walk(Struct, frozen=True, kw_only=True):
     reverts: bool = False
 
 
-class Walked(Struct, frozen=True):
+class TrialResult(Struct, frozen=True):
     """The result of running a plan.
 
     Attributes:
@@ -81,7 +81,7 @@ class Walked(Struct, frozen=True):
         return next((result for result in ran if not result.outcome.succeeded), None)
 
 
-def walk(how: Walk, settings: Settings, plan: Plan, history: History) -> Walked:
+def run_trial(how: TrialRun, settings: Settings, plan: Plan, history: History) -> TrialResult:
     """Run a plan.
 
     Args:
@@ -97,7 +97,7 @@ def walk(how: Walk, settings: Settings, plan: Plan, history: History) -> Walked:
     return _watched(how, settings, plan, history) if how.is_watched else _unwatched(how, settings, plan, history)
 
 
-def _watched(how: Walk, settings: Settings, plan: Plan, history: History) -> Walked:
+def _watched(how: TrialRun, settings: Settings, plan: Plan, history: History) -> TrialResult:
     kind, cut = backend_class(settings.uri), ""
     heard: list[RunFinished] = []
     learnt: dict[str, Mapping[str, frozenset[str]]] = {}
@@ -114,10 +114,10 @@ def _watched(how: Walk, settings: Settings, plan: Plan, history: History) -> Wal
         remarks = backend.remarks()
     how.interruption.check()
     footprints = {name: replace(seen, view_uses=learnt.get(name, {})) for name, seen in backend.footprints.items()}
-    return Walked(heard[-1].results if heard else (), footprints, cut, remarks)
+    return TrialResult(heard[-1].results if heard else (), footprints, cut, remarks)
 
 
-def _unwatched(how: Walk, settings: Settings, plan: Plan, history: History) -> Walked:
+def _unwatched(how: TrialRun, settings: Settings, plan: Plan, history: History) -> TrialResult:
     kind = backend_class(settings.uri)
     heard: list[RunFinished] = []
     with (
@@ -129,11 +129,11 @@ def _unwatched(how: Walk, settings: Settings, plan: Plan, history: History) -> W
         backend.prepare()
         _executor(how, backend, lock, heard).run(plan, how.project.graph, history)
     how.interruption.check()
-    return Walked(heard[-1].results)
+    return TrialResult(heard[-1].results)
 
 
 def _executor(
-    how: Walk,
+    how: TrialRun,
     backend: Backend,
     lock: Lock,
     heard: list[RunFinished],
@@ -158,14 +158,14 @@ def _executor(
 
 
 @contextmanager
-def _connected(backend: AnyBackend, how: Walk) -> Iterator[AnyBackend]:
+def _connected(backend: AnyBackend, how: TrialRun) -> Iterator[AnyBackend]:
     """Connect a backend, and close it at the end of the block."""
     with closing(backend), how.interruption.overhearing():
         backend.connect(observer=how.observer, interruption=how.interruption)
         yield backend
 
 
-def _locked(how: Walk, backend: Backend) -> AbstractContextManager[Lock]:
+def _locked(how: TrialRun, backend: Backend) -> AbstractContextManager[Lock]:
     return backend.lock(wait=LOCK_WAIT, observer=how.observer, interruption=how.interruption)
 
 

@@ -23,7 +23,7 @@ def workers_can_be_had() -> bool:
     return os.name == "posix" and bool(sys.executable) and not getattr(sys, "frozen", False) and PROGRAM.is_file()
 
 
-class Team(Struct, frozen=True):
+class WorkerOptions(Struct, frozen=True):
     """What a run needs to have its steps run by worker processes.
 
     Attributes:

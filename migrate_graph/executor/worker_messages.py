@@ -45,7 +45,7 @@ class Assignment(Struct, frozen=True):
         uses: what the run knows of the views whose declaration leaves `uses` out, by name. A part of it comes from a file that
             no worker reads.
         overdue: by the migration's name, the views that come up with it although their windows opened before.
-        unrecorded: see `Walk`.
+        unrecorded: see `Progress`.
         weaves: views step aside for statements that they block. In a worker they cannot: there such a statement is refused.
     """
 
@@ -105,11 +105,11 @@ class Begun(Struct, frozen=True):
     key: AttemptKey
 
 
-class Heard(Struct, frozen=True):
+class StopConfirmed(Struct, frozen=True):
     """The worker has received `Stop`."""
 
 
-class Told(Struct, frozen=True):
+class Observed(Struct, frozen=True):
     """Something happened in the worker.
 
     Attributes:
@@ -124,7 +124,7 @@ class Ended(Struct, frozen=True):
 
     Attributes:
         result: how it ended.
-        broken: why the run cannot continue (see `Walk`); None when it can.
+        broken: why the run cannot continue (see `Progress`); None when it can.
         signal: number of the signal that the worker has received; 0 for none.
     """
 
@@ -146,10 +146,10 @@ class Unfit(Struct, frozen=True):
 # -- as bytes -----------------------------------------------------------------------------------------------------------------
 
 
-def packed(word: object) -> bytes:
+def packed(message: object) -> bytes:
     """Return a message as bytes; this works also when a body has removed modules from `sys.modules`."""
     written = io.BytesIO()
-    _Packer(written, pickle.HIGHEST_PROTOCOL).dump(word)
+    _Packer(written, pickle.HIGHEST_PROTOCOL).dump(message)
     return written.getvalue()
 
 

@@ -13,7 +13,17 @@ from msgspec import Struct, field
 
 from migrate_graph import forks
 from migrate_graph.executor.fork_server import no_process
-from migrate_graph.executor.line import Assignment, Begin, Ended, Heard, Leave, Stop, Unfit, packed, unpacked
+from migrate_graph.executor.worker_messages import (
+    Assignment,
+    Begin,
+    Ended,
+    Leave,
+    Stop,
+    StopConfirmed,
+    Unfit,
+    packed,
+    unpacked,
+)
 
 if TYPE_CHECKING:
     from migrate_graph.database.books.ledger import AttemptKey
@@ -22,13 +32,13 @@ if TYPE_CHECKING:
 _LAST_WAIT = 5.0
 """Seconds that a worker gets to end after its work; three of them are for threads and exit functions of user code."""
 
-_DEAF_AFTER = 1.0
+_UNRESPONSIVE_AFTER = 1.0
 """Seconds without a message after which a worker that has not confirmed `Stop` is killed.
 
 Its process is suspended, or a function in C does not release the interpreter.
 """
 
-_DYING = 1.0
+_END_WAIT = 1.0
 """Seconds that a process may take to end after it has closed its line."""
 
 
@@ -42,8 +52,8 @@ class Worker(Struct, eq=False):
         line: the connection to it.
         name: name of the migration that it runs; empty: it runs none.
         key: key of the attempt that it has begun.
-        is_deaf: it was told to stop, and has not confirmed that.
-        last_word: when the last message came from it, as `time.monotonic()` has it.
+        stop_unconfirmed: it was told to stop, and has not confirmed that.
+        last_message: when the last message came from it, as `time.monotonic()` has it.
     """
 
     number: int
@@ -52,13 +62,13 @@ class Worker(Struct, eq=False):
     line: Connection
     name: str = ""
     key: AttemptKey | None = None
-    is_deaf: bool = False
-    last_word: float = 0.0
+    stop_unconfirmed: bool = False
+    last_message: float = 0.0
 
-    def say(self, word: Any) -> None:
+    def send(self, message: Any) -> None:
         """Send a message to the worker. That it has ended is not noticed here, but when the next message is read from it."""
         with suppress(OSError):
-            self.line.send_bytes(packed(word))
+            self.line.send_bytes(packed(message))
 
     @property
     def why_not(self) -> Unfit | None:
@@ -68,14 +78,14 @@ class Worker(Struct, eq=False):
 
     def end(self) -> str:
         """End the process, if it has not ended; return in words how it ended."""
-        self.process.end(_DYING)
+        self.process.end(_END_WAIT)
         self.line.close()
-        if self.is_deaf:
+        if self.stop_unconfirmed:
             return f"its process (pid {self.process.pid}) did not hear the signal, and was ended"
         return self.process.how
 
 
-class Crew(Struct):
+class WorkerPool(Struct):
     """All workers of a run.
 
     Attributes:
@@ -103,12 +113,12 @@ class Crew(Struct):
         """
         worker = next((each for each in self.workers if not each.name), None) or self._start()
         worker.name, worker.key = name, None
-        worker.say(Begin(name))
+        worker.send(Begin(name))
 
     def _start(self) -> Worker:
         self._started += 1
         assignment = self.assign(self._started)
-        while self.server.hear():
+        while self.server.receive():
             pass
         if self.server.is_gone:
             self.server = self.server.again()
@@ -118,26 +128,26 @@ class Crew(Struct):
         worker = Worker(self._started, assignment.seat, process, Connection(ours.detach()))
         forks.hide(worker.line)
         self.workers.append(worker)
-        worker.say(assignment)
+        worker.send(assignment)
         return worker
 
-    def heard(self, seconds: float) -> Iterator[tuple[Worker, Any]]:
+    def messages(self, seconds: float) -> Iterator[tuple[Worker, Any]]:
         """Yield the messages that arrive within some seconds, each with its worker; None as message: the worker has ended."""
         by_line = {worker.line: worker for worker in self.workers}
         for line in wait(list(by_line), seconds):
             worker = by_line[line]  # type: ignore[index] # only connections were given
-            worker.last_word = time.monotonic()
+            worker.last_message = time.monotonic()
             try:
-                word = unpacked(worker.line.recv_bytes())
+                message = unpacked(worker.line.recv_bytes())
             except Exception:  # noqa: BLE001 - closed, or cut off in the middle of a message
-                word = worker.why_not
-            if isinstance(word, Heard):
-                worker.is_deaf = False
+                message = worker.why_not
+            if isinstance(message, StopConfirmed):
+                worker.stop_unconfirmed = False
                 continue
-            if word is None or isinstance(word, Unfit):
+            if message is None or isinstance(message, Unfit):
                 self.workers.remove(worker)
-            yield worker, word
-            if isinstance(word, Ended):
+            yield worker, message
+            if isinstance(message, Ended):
                 worker.name = ""
 
     def stop(self, number: int) -> None:
@@ -148,18 +158,18 @@ class Crew(Struct):
         """
         self._stopped = time.monotonic()
         for worker in self.workers:
-            worker.is_deaf = True
-            worker.say(Stop(number))
+            worker.stop_unconfirmed = True
+            worker.send(Stop(number))
 
-    def end_deaf(self) -> None:
-        """Kill the workers that were told to stop and have sent nothing for `_DEAF_AFTER` seconds; the server rolls their work back.
+    def kill_unresponsive(self) -> None:
+        """Kill the workers that were told to stop and have sent nothing for `_UNRESPONSIVE_AFTER` seconds; the server rolls their work back.
 
         A worker with unread messages on its line is not killed: one of them may be the confirmation.
         """
         now = time.monotonic()
         for worker in self.workers:
-            is_silent = now - max(self._stopped, worker.last_word) > _DEAF_AFTER
-            if worker.is_deaf and is_silent and not worker.line.poll():
+            is_silent = now - max(self._stopped, worker.last_message) > _UNRESPONSIVE_AFTER
+            if worker.stop_unconfirmed and is_silent and not worker.line.poll():
                 worker.process.kill()
 
     def leave(self, *, at_once: bool) -> None:
@@ -169,7 +179,7 @@ class Crew(Struct):
             at_once: do not wait: a signal asks the run to end.
         """
         for worker in self.workers:
-            worker.say(Leave())
+            worker.send(Leave())
         until = time.monotonic() + (0.0 if at_once else _LAST_WAIT)
         for worker in self.workers:
             worker.process.end(max(0.0, until - time.monotonic()))
