@@ -109,7 +109,7 @@ class WorkConnection(OurConnection):
         reset_session: undoes the body's settings before the transaction ends; None unless a pooler passes the session on then.
         being_greeted: pyDAL is making a `DAL` on this connection. The statements that it sends to each new connection are not sent.
         may_leave_more: a statement of the body may have left something in the session that no DISCARD undoes.
-        was: user and role of the session before the first statement that may change one of them; None until there is one.
+        who_before: user and role of the session before the first statement that may change one of them; None until there is one.
         fresh_memory: the driver's state when the session was opened; None where it was not recorded.
         fresh_defaults: the settings that roles and databases gave to new sessions when this one was opened.
         single: a commit of the body only sets a savepoint (`transaction='single'`).
