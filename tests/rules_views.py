@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import abc
 from functools import partial, wraps
-from typing import Any
+from typing import Any, ClassVar, Generic, TypeVar
 
 from drawing import graph_of
 from rules_stand import OPENS
 
-from migrate_graph.core.model import Rebuild, UnreachedFile
+from migrate_graph.authoring import SqlView, ViewMigrationManager
+from migrate_graph.core.model import Rebuild, Unfinished, UnreachedFile
+from migrate_graph.user_files import SourceLocation
+
+T = TypeVar("T")
 
 
 async def _later(_: Any) -> None: ...
@@ -72,6 +77,63 @@ class Own:
     lazy = Lazy(lambda cls: cls.depends)
 
 
+class Half(ViewMigrationManager):
+    def up(self) -> None: ...
+
+
+class Foreign(ViewMigrationManager):
+    def create(self) -> None: ...
+
+    def drop(self) -> None: ...
+
+
+class Querry(SqlView):
+    grants: ClassVar = {"reader": "SELECT"}
+    querry = ""
+
+
+class Neither(SqlView):
+    SELECTS = "\n  with a AS (SELECT 1) SELECT * FROM a"
+
+
+class HalfBase(ViewMigrationManager):
+    def up(self) -> None: ...
+
+
+class _Half(ViewMigrationManager):
+    def up(self) -> None: ...
+
+
+class Derived(ViewMigrationManager):
+    def up(self) -> None: ...
+
+
+class Deriving(Derived):
+    """Says nothing of a view."""
+
+
+class Asking(ViewMigrationManager):
+    def up(self) -> None: ...
+
+    @property
+    @abc.abstractmethod
+    def columns(self) -> str: ...
+
+
+class Abstract(ViewMigrationManager, abc.ABC):
+    def up(self) -> None: ...
+
+
+class General(ViewMigrationManager, Generic[T]):
+    def up(self) -> None: ...
+
+
+class Granted(SqlView):
+    grants: ClassVar = {"reader": "SELECT"}
+    materialized = True
+    columns = "id"
+
+
 _METHOD = "make it an ordinary method that takes nothing besides `self`"
 
 
@@ -81,7 +143,8 @@ VIEW_CASES: dict[str, tuple[dict[str, Any], list[tuple[str, str, str]], dict[str
         {
             "graph": graph_of(
                 migrations={"m": {"declared_views": ("Totls", "Far")}},
-                views={"Totals": {"uses": "Lines Gone"}, "New": {"replaces": "Totalz"}},
+                unfinished=[Unfinished(Half, SourceLocation("views.py", 7))],
+                views={"Totals": {"uses": "Half Lines Gone"}, "New": {"replaces": "Totalz"}},
                 unreached=(UnreachedFile("lines.py", (("Lines", 3),)),),
             )
         },
@@ -89,6 +152,11 @@ VIEW_CASES: dict[str, tuple[dict[str, Any], list[tuple[str, str, str]], dict[str
             ("m", "'m' says it opens view 'Far', which nothing declares", "remove 'Far' from `views`"),
             ("m", "'m' says it opens view 'Totls', which nothing declares", "did you mean 'Totals'?"),
             ("Totals", "view 'Totals' uses 'Gone', which nothing declares", "declare 'Gone', or remove it"),
+            (
+                "Totals",
+                "view 'Totals' uses 'Half', which nothing declares",
+                "'Half' (views.py:7) has no down(): write it, or name a class that is a view",
+            ),
             (
                 "Totals",
                 "view 'Totals' uses 'Lines', which nothing declares",
@@ -302,6 +370,41 @@ VIEW_CASES: dict[str, tuple[dict[str, Any], list[tuple[str, str, str]], dict[str
                     "W": {"manager": Own, "settings": SETTINGS[:3]},
                     "X": {"manager": Misspelt},
                 }
+            )
+        },
+    ),
+    "MG216": (
+        {
+            "graph": graph_of(
+                unfinished=[
+                    Unfinished(each, SourceLocation("views.py", 7)) for each in (Half, Querry, Foreign, Neither)
+                ],
+            )
+        },
+        [
+            (
+                "views.py",
+                "class 'Foreign' is no view: it has no down() and no up()",
+                "did you mean `up` where 'create' stands and `down` where 'drop' stands?",
+            ),
+            (
+                "views.py",
+                "class 'Half' is no view: it has no down()",
+                "write it; if others are to derive from this class, call it 'HalfBase'",
+            ),
+            (
+                "views.py",
+                "class 'Neither' is no view: it has no query",
+                "did you mean `query` where 'SELECTS' stands?",
+            ),
+            ("views.py", "class 'Querry' is no view: it has no query", "did you mean `query` where 'querry' stands?"),
+        ],
+        {
+            "graph": graph_of(
+                unfinished=[
+                    Unfinished(each, SourceLocation("views.py", 7))
+                    for each in (HalfBase, _Half, Derived, Asking, Abstract, General, Granted)
+                ]
             )
         },
     ),

@@ -27,11 +27,13 @@ class Collector(Struct):
         migrations: in order of declaration.
         managers: concrete view managers, in order of declaration.
         unused: where `@migration(…)` was called and no function was given to what it returned.
+        unfinished: subclasses of a view manager that are no views, because they lack `up`, `down` or `query`; with their places.
     """
 
     migrations: list[Migration] = field(default_factory=list)
     managers: list[type[ViewMigrationManager]] = field(default_factory=list)
     unused: list[SourceLocation] = field(default_factory=list)
+    unfinished: list[tuple[type[ViewMigrationManager], SourceLocation]] = field(default_factory=list)
 
 
 _collector: ContextVar[Collector | None] = ContextVar("migrate_graph_collector", default=None)
@@ -97,6 +99,11 @@ class MigrationStore:
     def unused(self) -> list[SourceLocation]:
         """The places of decorators that no function was given to."""
         return (_open_collector() or self._declared).unused
+
+    @property
+    def unfinished(self) -> list[tuple[type[ViewMigrationManager], SourceLocation]]:
+        """The subclasses of a view manager that are no views."""
+        return (_open_collector() or self._declared).unfinished
 
     def has(self, name: str) -> bool:
         """Return whether a migration of this name is declared."""

@@ -91,12 +91,14 @@ class ViewMigrationManager(abc.ABC):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        source = declaring_line(lambda frame: frame.f_globals.get("__name__") == cls.__module__)
         if inspect.isabstract(cls):
+            if is_collecting():  # elsewhere nobody asks for them
+                migrations.unfinished.append((cls, source))
             return
         words = [each.value for each in Rebuild]
         if cls.evaluated("rebuild") not in words:
             raise ValueError(f"{cls.__name__}.rebuild = {cls.rebuild!r} is unknown: use one of {', '.join(words)}")
-        source = declaring_line(lambda frame: frame.f_globals.get("__name__") == cls.__module__)
         _declared_at[cls] = source
         if not cls.declares("uses") and not cls._finds_uses:
             # Allowed, with a warning, as in edwh-migrate. The warning shows the line of the class.

@@ -356,6 +356,23 @@ class View(Struct, frozen=True, eq=False):
         return opened and (self.until is None or self.until not in applied)
 
 
+class Unfinished(Struct, frozen=True):
+    """A subclass of a view manager that is no view: it lacks what makes a view.
+
+    Attributes:
+        manager: the class.
+        source: where it is declared.
+    """
+
+    manager: type
+    source: SourceLocation
+
+    @property
+    def lacks(self) -> tuple[str, ...]:
+        """What it neither has nor inherits: `up`, `down`, `query`, or what a base of the user's own asks for."""
+        return tuple(sorted(getattr(self.manager, "__abstractmethods__", ())))
+
+
 class UnreachedFile(Struct, frozen=True):
     """What the text of a Python file declares, or seems to: found without running it.
 
@@ -377,6 +394,7 @@ class Registry(Struct, frozen=True):
         unreached: files beside the loaded ones that seem to declare something, and are not imported.
         undecorated: functions in the loaded files that are named like migrations, but have no `@migration`.
         unused_decorators: where `@migration(…)` was called and no function was given to what it returned.
+        unfinished: subclasses of view managers that are no views, because something is missing in them.
         root: the directory that paths are relative to, as an absolute path; empty for declarations made in the process.
         windows: a view comes up, goes down or is handed over at the end of the migration that its window names.
     """
@@ -386,5 +404,6 @@ class Registry(Struct, frozen=True):
     unreached: tuple[UnreachedFile, ...] = ()
     undecorated: tuple[UnreachedFile, ...] = ()
     unused_decorators: tuple[SourceLocation, ...] = ()
+    unfinished: tuple[Unfinished, ...] = ()
     root: str = ""
     windows: bool = False

@@ -14,7 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from migrate_graph.authoring import ViewMigrationManager, collecting, declared_at
-from migrate_graph.core.model import FactsOnDemand, Migration, Registry, UnreachedFile, UsesFrom, View
+from migrate_graph.core.model import FactsOnDemand, Migration, Registry, Unfinished, UnreachedFile, UsesFrom, View
 from migrate_graph.core.uses import with_uses
 from migrate_graph.loader.bodies import definition_of, facts_with
 from migrate_graph.loader.created import relations_created
@@ -74,6 +74,9 @@ def load_project(path: Path, *, root: Path | None = None) -> Loaded:
             unreached=unreached_files(file, places, collector),
             undecorated=undecorated_functions(file, places, collector),
             unused_decorators=[places.place(each) for each in collector.unused if is_user_file(each.path)],
+            unfinished=[
+                Unfinished(kind, places.place(at)) for kind, at in collector.unfinished if is_user_file(at.path)
+            ],
             directory=places.directory,
         )
     return Loaded(registry, imports)
@@ -119,6 +122,7 @@ def build_registry(
     unreached: Sequence[UnreachedFile] = (),
     undecorated: Sequence[UnreachedFile] = (),
     unused_decorators: Sequence[SourceLocation] = (),
+    unfinished: Sequence[Unfinished] = (),
     directory: Path | None = None,
 ) -> Registry:
     """Turn declarations into values: positions, places, facts from the source text, views evaluated.
@@ -130,6 +134,7 @@ def build_registry(
         unreached: files that declare something and were not imported.
         undecorated: functions that seem to lack `@migration`.
         unused_decorators: where `migration(…)` was called and declared nothing.
+        unfinished: subclasses of view managers that are no views.
         directory: the directory of the migrations file; modules are named relative to it.
 
     Raises:
@@ -149,6 +154,7 @@ def build_registry(
         unreached=tuple(unreached),
         undecorated=tuple(undecorated),
         unused_decorators=tuple(unused_decorators),
+        unfinished=tuple(unfinished),
         root=str(places.root),
     )
 

@@ -7,7 +7,9 @@ import os
 import pytest
 from loader_stand import ONE, VIEW, Project, fault, names, nothing_left, project
 
-from migrate_graph.authoring import ViewMigrationManager
+from migrate_graph.authoring import ViewMigrationManager, migrations
+from migrate_graph.core.graph import build_graph
+from migrate_graph.core.rules import check
 from migrate_graph.errors import NoRoom
 from migrate_graph.loader import load
 
@@ -257,6 +259,42 @@ def test_decorators_that_lost_their_function_are_found(project: Project) -> None
     assert [str(place) for place in registry.unused_decorators] == ["migrations.py:4", "migrations.py:6"]
     assert [each.name for each in registry.migrations] == ["one", "two", "three", "four"]
     assert load(root).unused_decorators == registry.unused_decorators
+
+
+def test_classes_that_lack_something_of_a_view_are_kept_with_their_place(project: Project) -> None:
+    root = project(
+        {
+            "migrations.py": """
+                from migrate_graph import SqlView, ViewMigrationManager, migration
+                from billing import Billed
+                class Totals(SqlView):
+                    qurey = "SELECT 1 AS a"
+                class Lines(Billed): ...
+                @migration
+                def one(db): ...
+                """,
+            "billing.py": """
+                from migrate_graph import ViewMigrationManager
+                class Billed(ViewMigrationManager):
+                    def up(self): ...
+                """,
+        }
+    )
+    registry = load(root)
+    assert [(each.manager.__name__, str(each.source), each.lacks) for each in registry.unfinished] == [
+        ("Billed", "billing.py:3", ("down",)),
+        ("Totals", "migrations.py:4", ("query",)),
+        ("Lines", "migrations.py:6", ("down",)),
+    ]
+    found = [each for each in check(build_graph(registry)) if each.code == "MG216"]
+    assert [each.message for each in found] == ["class 'Totals' is no view: it has no query"]
+
+
+def test_classes_of_the_process_that_are_no_views_are_not_kept() -> None:
+    class Half(ViewMigrationManager):
+        def up(self) -> None: ...
+
+    assert migrations.unfinished == []
 
 
 def test_functions_that_lost_their_decorator_are_found(project: Project) -> None:

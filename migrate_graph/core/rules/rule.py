@@ -15,7 +15,7 @@ from migrate_graph.core.footprint import Budget, Footprint
 from migrate_graph.core.graph import MigrationGraph, Node, NodeKind, Ordering
 from migrate_graph.core.history import History
 from migrate_graph.core.late import nx
-from migrate_graph.core.model import Migration, UnreachedFile, View
+from migrate_graph.core.model import Migration, Unfinished, UnreachedFile, View
 from migrate_graph.core.states import States
 from migrate_graph.core.timeline import Timeline
 from migrate_graph.core.traces import Trace, Traces
@@ -348,6 +348,10 @@ class Context(Struct, dict=True):
     def _unreached(self) -> dict[str, tuple[UnreachedFile, int]]:
         return {name: (file, line) for file in self.graph.registry.unreached for name, line in file.names}
 
+    @cached_property
+    def _unfinished(self) -> dict[str, Unfinished]:
+        return {each.manager.__name__: each for each in self.graph.registry.unfinished}
+
     def where_is(self, name: str, among: Iterable[str], otherwise: str) -> str:
         """Return the hint for a name that nothing declares.
 
@@ -359,6 +363,9 @@ class Context(Struct, dict=True):
         if name in self._unreached:
             file, line = self._unreached[name]
             return f"defined in {file.path}:{line}, which nothing imports: {self.how_to_import(file)}"
+        if name in self._unfinished:
+            each = self._unfinished[name]
+            return f"{quoted(name)} ({each.source}) has {without(each.lacks)}: write it, or name a class that is a view"
         if name in self.graph.views:
             return f"{quoted(name)} is a view manager: name a migration, such as the one that first opens it"
         if name in self.graph.migrations:
@@ -388,6 +395,11 @@ class Context(Struct, dict=True):
 def quoted(name: str) -> str:
     """Return a name in quotes, for a message; a long one is shortened."""
     return f"'{name if len(name) <= _SHOWN else name[:_SHOWN] + '…'}'"
+
+
+def without(lacks: Iterable[str]) -> str:
+    """Return what a class lacks, for a message: `no down() and no up()`."""
+    return " and ".join(f"no {name}" if name == "query" else f"no {name}()" for name in lacks)
 
 
 def listed(names: Iterable[str], *, limit: int = 5) -> str:
