@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from migrate_graph.core.graph import MigrationGraph
     from migrate_graph.database.scratch_database import Scratch, ScratchDatabase
     from migrate_graph.workflow.assessment import Selection
+    from migrate_graph.workflow.laboratory.scratch_runs import AppliedToScratch, Rebuilt
     from migrate_graph.workflow.project import Project
     from migrate_graph.workflow.rehearse import Rehearsal
-    from migrate_graph.workflow.scratch_runs import AppliedToScratch, Rebuilt
 
 VARIABLE = "MIGRATE_TEST_URI"
 """The variable that names the PostgreSQL server; not MIGRATE_URI, since that names a database that no test may touch."""
@@ -157,7 +157,7 @@ class Bench:
         return found
 
     def _migrated(self, target: Target) -> ScratchDatabase:
-        from migrate_graph.workflow.scratch_runs import start_from_nothing
+        from migrate_graph.workflow.laboratory.scratch_runs import start_from_nothing
 
         scratch = self._scratch
         made = scratch.create()
@@ -177,7 +177,7 @@ class Bench:
         return self._path_of("migrate_graph_backup")
 
     def _on(self, database: ScratchDatabase) -> Project:
-        from migrate_graph.workflow.scratch_runs import on_scratch
+        from migrate_graph.workflow.laboratory.scratch_runs import on_scratch
 
         return on_scratch(self.project, database, backup=self._backup)
 
@@ -205,7 +205,7 @@ def migrate(project: Project, target: Target) -> AppliedToScratch:
     Raises:
         Trouble: a migration failed, or the graph is wrong.
     """
-    from migrate_graph.workflow.scratch_runs import apply_to_scratch
+    from migrate_graph.workflow.laboratory.scratch_runs import apply_to_scratch
 
     done = apply_to_scratch(project, selection=target.as_selection())
     if done.exit_code > 128:
@@ -311,7 +311,7 @@ def applies_twice_without_work(bench: Bench) -> None:
 
 def every_view_is_rebuilt_equal(bench: Bench) -> None:
     """Each living view, taken down and brought up again, is equal to before, and so is everything that reads it."""
-    from migrate_graph.workflow.scratch_runs import rebuild_views
+    from migrate_graph.workflow.laboratory.scratch_runs import rebuild_views
 
     with bench.database(Target()) as project:
         rebuilt = rebuild_views(project)

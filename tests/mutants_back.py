@@ -16,7 +16,7 @@ SEALS = "tests/cli/test_cli_sealed.py"
 DRIFT = "tests/unit/test_core_drift.py"
 DRIFTS = "tests/cli/test_cli_drift.py"
 WAY = "core/way_back.py"
-FORTH = "workflow/back_and_forth.py"
+FORTH = "workflow/laboratory/back_and_forth.py"
 WAYS = "workflow/ways_back.py"
 SEAL = "core/sealed.py"
 REVERT = "workflow/revert.py"
@@ -43,7 +43,7 @@ _SAID = (
     ("a new database after one that did not lead back", FORTH, "            self._renew()\n", "            pass\n", f"{TYPED} -k every_way_back"),
     ("what a way back leaves", REVERT, "    told += foreseen.deviations", "    pass", f"{TYPED} -k way_back_leaves"),
     ("what goes besides", WAYS, "        if besides:", "        if False:", f"{AUTO} -k by_hand"),
-    ("tables of pyDAL", "workflow/derived_down.py", "        self._files.forget(db, self._gone)", "        pass", f"{AUTO} -k pydal"),
+    ("tables of pyDAL", "workflow/laboratory/derived_down.py", "        self._files.forget(db, self._gone)", "        pass", f"{AUTO} -k pydal"),
     ("tables of pyDAL that stay", WAYS, "                down.put_back()", "                pass", f"{AUTO} -k pydal"),
     ("tables of pyDAL in a copy", "database/table_files.py", "        if self._database != database:", "        if False:", f"{AUTO} -k pydal"),
     ("edited since", REVERT, "    _refuse_edited(found, name, options, observer)\n", "    pass\n", f"{DOWN} -k edited_since"),

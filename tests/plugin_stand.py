@@ -14,7 +14,7 @@ from servers import PostgresServer
 import migrate_graph.database.postgres.backend
 import migrate_graph.database.sqlite.backend
 import migrate_graph.pytest_plugin
-import migrate_graph.workflow.scratch_runs  # noqa: F401
+import migrate_graph.workflow.laboratory.scratch_runs  # noqa: F401
 
 SHOP = '''
     """Two tables, a report on one of them, and a report on that."""

@@ -10,8 +10,8 @@ from pathlib import Path
 from migrate_graph.config import load_config
 from migrate_graph.core.events import Event
 from migrate_graph.core.footprint import Fact, Footprint
+from migrate_graph.workflow.laboratory.laboratory import Laboratory, Watched, laboratory
 from migrate_graph.workflow.project import Project, open_project
-from migrate_graph.workflow.verifying import Laboratory, Watched, laboratory
 
 SQLITE = "sqlite"
 """Scratch databases are files."""

@@ -17,16 +17,16 @@ from migrate_graph.core.traces import Entry, Trace, Traces, Trial, TrialKind, tr
 from migrate_graph.errors import ExitCode, UsageError
 from migrate_graph.messages import counted
 from migrate_graph.workflow.assessment import Assessment, Judging, assess
-from migrate_graph.workflow.back_and_forth import Trip, all_trips
-from migrate_graph.workflow.closing import Closure, close
 from migrate_graph.workflow.footprint_file import write_footprints
-from migrate_graph.workflow.permuting import Pair as Swapped
-from migrate_graph.workflow.permuting import Permuted, Verdict, permute
-from migrate_graph.workflow.verifying import laboratory
+from migrate_graph.workflow.laboratory.back_and_forth import Trip, all_trips
+from migrate_graph.workflow.laboratory.closing import Closure, close
+from migrate_graph.workflow.laboratory.laboratory import laboratory
+from migrate_graph.workflow.laboratory.permuting import Pair as Swapped
+from migrate_graph.workflow.laboratory.permuting import Permuted, Verdict, permute
 
 if TYPE_CHECKING:
+    from migrate_graph.workflow.laboratory.laboratory import Watched
     from migrate_graph.workflow.project import Project
-    from migrate_graph.workflow.verifying import Watched
 
 ORDERS_OF_INFERRED = 20
 """How many orders of an inferred graph are tried by default."""

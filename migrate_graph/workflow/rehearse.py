@@ -22,9 +22,9 @@ from migrate_graph.errors import ConfigError, ExitCode
 from migrate_graph.messages import counted
 from migrate_graph.signals import Interruption
 from migrate_graph.workflow.assessment import Selection, assess
+from migrate_graph.workflow.laboratory.trial_run import TrialRun, run_trial, start_on
 from migrate_graph.workflow.place import Place
 from migrate_graph.workflow.project import database_settings, read_history
-from migrate_graph.workflow.trial_run import TrialRun, run_trial, start_on
 
 if TYPE_CHECKING:
     from migrate_graph.core.footprint import Footprint, Size

@@ -20,7 +20,7 @@ from migrate_graph.messages import counted, typed
 from migrate_graph.redis_cache import check_address
 from migrate_graph.workflow.apply import flag_of
 from migrate_graph.workflow.assessment import Assessment, Judging, assess
-from migrate_graph.workflow.back_and_forth import Trip, undo_step
+from migrate_graph.workflow.laboratory.back_and_forth import Trip, undo_step
 from migrate_graph.workflow.locked import locked
 from migrate_graph.workflow.locked_run import LockedRun
 from migrate_graph.workflow.project import Project, Reading, read_history, unknown_name

@@ -13,8 +13,8 @@ from migrate_graph.core.events import Event, Observer, Outcome, StepFinished
 from migrate_graph.core.way_back import ADVICE
 from migrate_graph.errors import UsageError
 from migrate_graph.user_files import SourceLocation, shown_from
-from migrate_graph.workflow.back_and_forth import Trip, trips_of
-from migrate_graph.workflow.derived_down import DerivedDown
+from migrate_graph.workflow.laboratory.back_and_forth import Trip, trips_of
+from migrate_graph.workflow.laboratory.derived_down import DerivedDown
 
 if TYPE_CHECKING:
     from migrate_graph.core.drift import Drifted

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from verify_stand import SQLITE, VerifyStand
 
-from migrate_graph.workflow.closing import close
-from migrate_graph.workflow.permuting import permute
+from migrate_graph.workflow.laboratory.closing import close
+from migrate_graph.workflow.laboratory.permuting import permute
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 

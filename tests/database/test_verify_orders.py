@@ -13,8 +13,8 @@ from servers import PostgresServer
 from verify_stand import SQLITE, VerifyStand, migrations
 
 from migrate_graph.core.events import Outcome, Warned
-from migrate_graph.workflow.closing import Closure, close
-from migrate_graph.workflow.permuting import Pair, Permuted, Trial, Verdict, permute
+from migrate_graph.workflow.laboratory.closing import Closure, close
+from migrate_graph.workflow.laboratory.permuting import Pair, Permuted, Trial, Verdict, permute
 
 
 @pytest.fixture(params=[pytest.param("postgres", marks=pytest.mark.postgres), "sqlite"])

@@ -40,10 +40,10 @@ import sys
 from pathlib import Path
 from migrate_graph.config import load_config
 from migrate_graph.errors import MigrateGraphError
-from migrate_graph.workflow.closing import close
-from migrate_graph.workflow.permuting import permute
+from migrate_graph.workflow.laboratory.closing import close
+from migrate_graph.workflow.laboratory.permuting import permute
 from migrate_graph.workflow.project import open_project
-from migrate_graph.workflow.verifying import laboratory
+from migrate_graph.workflow.laboratory.laboratory import laboratory
 
 root = Path(sys.argv[1])
 project = open_project(load_config(root, {}), root=root)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migrate_graph.workflow.orders import Swaps, drawn, turned
+from migrate_graph.workflow.laboratory.orders import Swaps, drawn, turned
 
 Before = dict[str, frozenset[str]]
 

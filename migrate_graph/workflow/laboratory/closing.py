@@ -11,12 +11,12 @@ from msgspec import Struct, field
 from migrate_graph.core.events import Outcome, Result
 from migrate_graph.core.footprint import Fact, Footprint
 from migrate_graph.errors import DatabaseRefused
+from migrate_graph.workflow.laboratory.scratch_runs import on_scratch
 from migrate_graph.workflow.project import read_history
-from migrate_graph.workflow.scratch_runs import on_scratch
 
 if TYPE_CHECKING:
     from migrate_graph.database.scratch_database import ScratchDatabase
-    from migrate_graph.workflow.verifying import Laboratory, Watched
+    from migrate_graph.workflow.laboratory.laboratory import Laboratory, Watched
 
 
 class Alone(Struct, frozen=True, kw_only=True):

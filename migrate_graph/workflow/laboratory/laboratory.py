@@ -24,9 +24,9 @@ from migrate_graph.database.scratch_database import PREFIX
 from migrate_graph.database.watching import Cloning, Keeping, Watching
 from migrate_graph.errors import ConfigError, DatabaseRefused, UsageError
 from migrate_graph.signals import Interruption
+from migrate_graph.workflow.laboratory.scratch_runs import on_scratch
+from migrate_graph.workflow.laboratory.trial_run import TrialResult, TrialRun, run_trial, start_on
 from migrate_graph.workflow.project import database_settings, read_history
-from migrate_graph.workflow.scratch_runs import on_scratch
-from migrate_graph.workflow.trial_run import TrialResult, TrialRun, run_trial, start_on
 
 if TYPE_CHECKING:
     from migrate_graph.database import Settings

@@ -10,11 +10,11 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from migrate_graph.database.contents import Contents
-from migrate_graph.workflow.orders import Swaps, drawn, turned
+from migrate_graph.workflow.laboratory.orders import Swaps, drawn, turned
 
 if TYPE_CHECKING:
     from migrate_graph.core.events import Result
-    from migrate_graph.workflow.verifying import Laboratory
+    from migrate_graph.workflow.laboratory.laboratory import Laboratory
 
 
 class Verdict(IntEnum):

@@ -15,9 +15,9 @@ from migrate_graph.database import backend_class
 from migrate_graph.errors import MigrateGraphError
 from migrate_graph.executor import Executor, RunOptions
 from migrate_graph.loader import user_imports
+from migrate_graph.workflow.laboratory.scratch_runs import on_scratch, start_from_nothing
 from migrate_graph.workflow.project import weaving_options
 from migrate_graph.workflow.restore import restore_database
-from migrate_graph.workflow.scratch_runs import on_scratch, start_from_nothing
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager

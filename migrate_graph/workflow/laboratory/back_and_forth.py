@@ -20,8 +20,8 @@ from migrate_graph.database import backend_class, open_backend
 from migrate_graph.database.contents import Contents
 from migrate_graph.database.scratch_database import PREFIX
 from migrate_graph.errors import DatabaseError
-from migrate_graph.workflow.derived_down import DerivedDown, FindingDown, gone_with
-from migrate_graph.workflow.verifying import laboratory, place_of, respelled
+from migrate_graph.workflow.laboratory.derived_down import DerivedDown, FindingDown, gone_with
+from migrate_graph.workflow.laboratory.laboratory import laboratory, place_of, respelled
 
 if TYPE_CHECKING:
     from migrate_graph.core.footprint import Footprint
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from migrate_graph.core.history import History
     from migrate_graph.database import Settings
     from migrate_graph.database.scratch_database import ScratchDatabase
+    from migrate_graph.workflow.laboratory.laboratory import Laboratory
+    from migrate_graph.workflow.laboratory.trial_run import TrialResult
     from migrate_graph.workflow.project import Project
-    from migrate_graph.workflow.trial_run import TrialResult
-    from migrate_graph.workflow.verifying import Laboratory
 
 _Value = TypeVar("_Value")
 
