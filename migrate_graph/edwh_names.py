@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.machinery
+import importlib.util
 import sys
 from importlib import import_module
 from types import ModuleType
@@ -51,6 +52,30 @@ _INSIDE = {
     "truncate_appname": "compat",
     "try_setup_db": "compat",
 }
+# What these modules import of the standard library: `from edwh_migrate.migrate import *` gives it to a migrations file.
+# `module:` means the module itself.
+_STANDARD_LIBRARY = {
+    "contextlib": "contextlib:",
+    "datetime": "datetime:",
+    "importlib": "importlib:",
+    "inspect": "inspect:",
+    "os": "os:",
+    "pathlib": "pathlib:",
+    "re": "re:",
+    "sqlite3": "sqlite3:",
+    "sys": "sys:",
+    "time": "time:",
+    "traceback": "traceback:",
+    "typing": "typing:",
+    "urllib": "urllib:",
+    "warnings": "warnings:",
+    "OrderedDict": "collections",
+    "Optional": "typing",
+    "Path": "pathlib",
+    "dataclass": "dataclasses",
+    "heappop": "heapq",
+    "heappush": "heapq",
+}
 # Other names that the modules of edwh-migrate contain, and that programs may import from there: types for annotations, and two helpers.
 _BESIDES = {
     "DAL": "pydal",
@@ -74,6 +99,7 @@ MODULES: dict[str, dict[str, str]] = {
         **_BESIDES,
         **_POSTGRES,
         **_CONSTANTS,
+        **_STANDARD_LIBRARY,
         "console_hook": "compat:console_script",
         "_console_hook": "compat:console_hook",
         "_get_config": "compat:get_config",
@@ -83,6 +109,10 @@ MODULES: dict[str, dict[str, str]] = {
         "classproperty": "authoring",
         "DAL": "pydal",
         **_CONSTANTS,
+        **{name: _STANDARD_LIBRARY[name] for name in ("os", "warnings")},
+        "abc": "abc:",
+        "t": "typing:",
+        "types": "types:",
     },
     f"{PACKAGE}.helpers": {"classproperty": "authoring"},
     f"{PACKAGE}.constants": _CONSTANTS,
@@ -98,12 +128,15 @@ def fetch(home: str, name: str) -> Any:
     """Return the object for an entry of the tables above.
 
     Args:
-        home: the right side of the entry: a module, or `module:name`.
+        home: the right side of the entry: a module, `module:name`, or `module:` for the module itself.
         name: the left side of the entry.
     """
-    module, _, other = home.partition(":")
-    is_ours = module.partition(".")[0] not in {"pydal", "typedal"}
-    return getattr(import_module(f"migrate_graph.{module}" if is_ours else module), other or name)
+    module, colon, other = home.partition(":")
+    if module == "typedal" and importlib.util.find_spec(module) is None:
+        module, other = "pydal", "DAL"  # as in edwh-migrate, whose annotations hold without TypeDAL, too
+    is_ours = module.partition(".")[0] not in {"pydal", "typedal", *sys.stdlib_module_names}
+    found = import_module(f"migrate_graph.{module}" if is_ours else module)
+    return found if colon and not other else getattr(found, other or name)
 
 
 class _CompatibleModule(ModuleType):
@@ -121,16 +154,17 @@ class _CompatibleModule(ModuleType):
 def edwh_migrate_modules() -> dict[str, ModuleType]:
     """Return stand-ins for the modules of edwh-migrate, by module name, packages first; `sys.modules` is not changed."""
     modules: dict[str, ModuleType] = {}
-    for name in MODULES:
+    for name, names in MODULES.items():
         module = _CompatibleModule(name, "edwh-migrate's names, spoken by migrate_graph.")
         # The spec is for `importlib.util.find_spec`. It has no loader, so `importlib.reload` cannot run the module again.
         module.__spec__ = importlib.machinery.ModuleSpec(name, None, is_package=name == PACKAGE)
         module.__package__ = PACKAGE
+        # `import *` reads this list: the names themselves are made when they are asked for.
+        module.__all__ = [each for each in names if not each.startswith("_")]  # type: ignore[attr-defined] # a module object may have any attribute
         if name != PACKAGE:
             setattr(modules[PACKAGE], name.rpartition(".")[2], module)
         modules[name] = module
     modules[PACKAGE].__path__ = []
-    modules[PACKAGE].__all__ = [*_EXPORTED]  # type: ignore[attr-defined] # a module object may have any attribute
     return modules
 
 

@@ -48,7 +48,7 @@ def of_body(migration: Migration, sources: Sources, *, on_sqlite: bool) -> Itera
     late = {name for part in parts for name in _names_made(part)}
     for part in parts:
         line = SourceLocation(migration.source.path, getattr(part, "lineno", migration.source.line))
-        for looked_at in (_caught, _returned, _printed, _opened_late, _declared_late):
+        for looked_at in (_caught, _returned, _printed, _opened_late, _declared_late, _worked_elsewhere):
             if told := looked_at(part, late):
                 what, here, way = told
                 yield Difference(f"{migration.name} {what}", here, way, str(line))
@@ -123,6 +123,21 @@ def _declared_late(part: ast.AST, _late: set[str]) -> _Told | None:
         "declares a migration in its body",
         "it is named in a warning and not run; 2.1.0 ran it at the end of the same run",
         "declare it at the top of the migrations file",
+    )
+
+
+_WORKERS = frozenset(
+    {"Thread", "ThreadPool", "ThreadPoolExecutor", "Process", "ProcessPoolExecutor", "Pool", "to_thread", "fork"}
+)
+
+
+def _worked_elsewhere(part: ast.AST, _late: set[str]) -> _Told | None:
+    if not isinstance(part, ast.Call) or ast.unparse(part.func).rpartition(".")[2] not in _WORKERS:
+        return None
+    return (
+        "starts a thread or a process",
+        "it fails if `db` is used there; 2.1.0 opened another connection there, outside of the migration's transaction",
+        "open a connection there with setup_db(), or only gather there, and write in the body",
     )
 
 

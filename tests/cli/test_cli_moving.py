@@ -36,6 +36,14 @@ TELLING = {
         {"migrations.py": PLAIN.replace("    return", "    @migration\n    def other(db): return True\n    return")},
         "first_20260101_001 declares a migration in its body",
     ),
+    "a thread": (
+        {"migrations.py": "import threading as t\n" + PLAIN.replace("    return", "    t.Thread(target=db.commit).start()\n    return")},
+        "migrations.py:8: first_20260101_001 starts a thread or a process",
+    ),
+    "a pool of threads": (
+        {"migrations.py": PLAIN.replace("    return", "    with ThreadPoolExecutor() as pool: pool.submit(db.commit)\n    return")},
+        "migrations.py:6: first_20260101_001 starts a thread or a process",
+    ),
     "a vacuum": (
         {"migrations.py": PLAIN.replace("    return", "    db.executesql('VACUUM')\n    return"), ".env": "MIGRATE_URI=sqlite://a.db\n"},
         "first_20260101_001 says VACUUM",

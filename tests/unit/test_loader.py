@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -265,6 +266,36 @@ def test_every_import_of_the_ancestor_works(project: Project) -> None:
         @edwh_migrate.migration
         def m(db): return True
         """
+    assert names(load(project({"migrations.py": text}))) == ["m"]
+
+
+@pytest.mark.parametrize(
+    ("module", "used"),
+    [
+        ("edwh_migrate", "ViewMigrationManager, classproperty, setup_db"),
+        (
+            "edwh_migrate.migrate",
+            "DAL, Field, TypeDAL, mark_migration, should_run, Path, Optional, os.sep, re.compile, datetime.datetime, TEN_MINUTES",
+        ),
+        ("edwh_migrate.view_migration_manager", "ViewMigrationManager, DAL, os.sep, t.Any, types.ModuleType, abc.ABC"),
+        ("edwh_migrate.helpers", "classproperty"),
+        ("edwh_migrate.constants", "CURRENT_MIGRATION"),
+        ("edwh_migrate.postgres", "PostgresError, PostgresUndefinedTable"),
+    ],
+)
+def test_a_star_gives_what_the_module_of_the_ancestor_has(project: Project, module: str, used: str) -> None:
+    declared = ONE.format("m") if module != "edwh_migrate.migrate" else "@migration\ndef m(db): return True\n"
+    assert names(load(project({"migrations.py": f"from {module} import *\n{used}\n{declared}"}))) == ["m"]
+
+
+def test_typedal_in_annotations_is_pydal_where_it_is_not_installed(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *rest: installed(name, *rest) if name != "typedal" else None
+    )
+    text = "from edwh_migrate.migrate import DAL, TypeDAL\nassert TypeDAL is DAL\n" + ONE.format("m")
     assert names(load(project({"migrations.py": text}))) == ["m"]
 
 
