@@ -373,6 +373,20 @@ class Unfinished(Struct, frozen=True):
         return tuple(sorted(getattr(self.manager, "__abstractmethods__", ())))
 
 
+class DecoratedAbove(Struct, frozen=True):
+    """Decorators that stand above `@migration`: what runs is the function below it, without them.
+
+    Attributes:
+        migration: name of the migration.
+        decorators: as they are written, the topmost first.
+        source: the line of the topmost.
+    """
+
+    migration: str
+    decorators: tuple[str, ...]
+    source: SourceLocation
+
+
 class UnreachedFile(Struct, frozen=True):
     """What the text of a Python file declares, or seems to: found without running it.
 
@@ -395,6 +409,7 @@ class Registry(Struct, frozen=True):
         undecorated: functions in the loaded files that are named like migrations, but have no `@migration`.
         unused_decorators: where `@migration(…)` was called and no function was given to what it returned.
         unfinished: subclasses of view managers that are no views, because something is missing in them.
+        decorated_above: decorators above `@migration` that return something else than the migration.
         root: the directory that paths are relative to, as an absolute path; empty for declarations made in the process.
         windows: a view comes up, goes down or is handed over at the end of the migration that its window names.
     """
@@ -405,5 +420,6 @@ class Registry(Struct, frozen=True):
     undecorated: tuple[UnreachedFile, ...] = ()
     unused_decorators: tuple[SourceLocation, ...] = ()
     unfinished: tuple[Unfinished, ...] = ()
+    decorated_above: tuple[DecoratedAbove, ...] = ()
     root: str = ""
     windows: bool = False

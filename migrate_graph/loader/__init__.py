@@ -14,7 +14,16 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from migrate_graph.authoring import ViewMigrationManager, collecting, declared_at
-from migrate_graph.core.model import FactsOnDemand, Migration, Registry, Unfinished, UnreachedFile, UsesFrom, View
+from migrate_graph.core.model import (
+    DecoratedAbove,
+    FactsOnDemand,
+    Migration,
+    Registry,
+    Unfinished,
+    UnreachedFile,
+    UsesFrom,
+    View,
+)
 from migrate_graph.core.uses import with_uses
 from migrate_graph.loader.bodies import definition_of, facts_with
 from migrate_graph.loader.created import relations_created
@@ -24,7 +33,7 @@ from migrate_graph.loader.imports import ProjectImports, run_directory, run_file
 from migrate_graph.loader.meanings import as_loaded
 from migrate_graph.loader.paths import Places, file_at, root_of
 from migrate_graph.loader.sources import Sources
-from migrate_graph.loader.unreachable import undecorated_functions, unreached_files
+from migrate_graph.loader.unreachable import decorators_above, undecorated_functions, unreached_files
 from migrate_graph.user_files import SourceLocation, is_user_file
 
 T = TypeVar("T")
@@ -77,6 +86,7 @@ def load_project(path: Path, *, root: Path | None = None) -> Loaded:
             unfinished=[
                 Unfinished(kind, places.place(at)) for kind, at in collector.unfinished if is_user_file(at.path)
             ],
+            decorated_above=decorators_above(places, collector),
             directory=places.directory,
         )
     return Loaded(registry, imports)
@@ -123,6 +133,7 @@ def build_registry(
     undecorated: Sequence[UnreachedFile] = (),
     unused_decorators: Sequence[SourceLocation] = (),
     unfinished: Sequence[Unfinished] = (),
+    decorated_above: Sequence[DecoratedAbove] = (),
     directory: Path | None = None,
 ) -> Registry:
     """Turn declarations into values: positions, places, facts from the source text, views evaluated.
@@ -135,6 +146,7 @@ def build_registry(
         undecorated: functions that seem to lack `@migration`.
         unused_decorators: where `migration(…)` was called and declared nothing.
         unfinished: subclasses of view managers that are no views.
+        decorated_above: decorators above `@migration` that have no effect.
         directory: the directory of the migrations file; modules are named relative to it.
 
     Raises:
@@ -155,6 +167,7 @@ def build_registry(
         undecorated=tuple(undecorated),
         unused_decorators=tuple(unused_decorators),
         unfinished=tuple(unfinished),
+        decorated_above=tuple(decorated_above),
         root=str(places.root),
     )
 

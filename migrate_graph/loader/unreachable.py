@@ -1,15 +1,18 @@
-"""Finds what was probably meant to be declared: files that are not imported, and functions without their `@migration`."""
+"""Finds what was probably meant to be declared: files that are not imported, functions without `@migration`, decorators above it."""
 
 from __future__ import annotations
 
+import ast
 import inspect
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from migrate_graph.authoring import Collector, ViewMigrationManager, declared_at
-from migrate_graph.core.model import UnreachedFile
+from migrate_graph.authoring.declare import migration
+from migrate_graph.core.model import DecoratedAbove, Migration, UnreachedFile
 from migrate_graph.loader.declarations import (
     declarations_in,
     mentions_of,
@@ -18,7 +21,8 @@ from migrate_graph.loader.declarations import (
     undecorated_in,
 )
 from migrate_graph.loader.paths import Places
-from migrate_graph.user_files import is_user_file
+from migrate_graph.loader.sources import Sources, chain_of
+from migrate_graph.user_files import SourceLocation, is_user_file
 
 
 def unreached_files(file: Path, places: Places, collector: Collector) -> tuple[UnreachedFile, ...]:
@@ -53,6 +57,38 @@ def undecorated_functions(file: Path, places: Places, collector: Collector) -> t
     paths = [Path(name) for name in dict.fromkeys([str(file), *(each.source.path for each in collector.migrations)])]
     texts = {path: undecorated_in(read_bytes(path)) for path in paths if is_user_file(str(path))}
     return tuple(UnreachedFile(places.shown(str(path)), names) for path, names in texts.items() if names)
+
+
+def decorators_above(places: Places, collector: Collector) -> tuple[DecoratedAbove, ...]:
+    """Find the decorators above `@migration` that return something else than the migration: it runs without them.
+
+    Args:
+        places: how files are shown.
+        collector: what was declared.
+    """
+    sources, found = Sources(), []
+    for declared in collector.migrations:
+        for function in chain_of(declared.function)[-1:]:
+            bound = function.__globals__.get(function.__name__)
+            # A module that has the migration under the name of its function is nearly every one: no text is read for it.
+            if bound is None or bound is function or isinstance(bound, Migration):
+                continue
+            node = sources.node_of(function)
+            above = _above_migration(getattr(node, "decorator_list", ()), function.__globals__)
+            if above:
+                line = SourceLocation(function.__code__.co_filename, above[0].lineno)
+                found.append(DecoratedAbove(declared.name, tuple(map(ast.unparse, above)), places.place(line)))
+    return tuple(found)
+
+
+def _above_migration(decorators: Sequence[ast.expr], scope: Mapping[str, Any]) -> Sequence[ast.expr]:
+    """Return the decorators that stand above `@migration`; none where it is not among them."""
+    for at, each in enumerate(decorators):
+        named = each.func if isinstance(each, ast.Call) else each
+        is_ours = isinstance(named, ast.Name) and scope.get(named.id) is migration
+        if is_ours or (isinstance(named, ast.Attribute) and named.attr == migration.__name__):
+            return decorators[:at]
+    return ()
 
 
 def _identity(file: str) -> tuple[int, int] | str:

@@ -15,7 +15,7 @@ from migrate_graph.core.drift import Drifted
 from migrate_graph.core.footprint import Fact
 from migrate_graph.core.graph import MigrationGraph, Ordering, build_graph
 from migrate_graph.core.history import History, StoredView
-from migrate_graph.core.model import BodyKind, Registry, UnreachedFile
+from migrate_graph.core.model import BodyKind, DecoratedAbove, Registry, UnreachedFile
 from migrate_graph.core.rules import RULES, Needs, check
 from migrate_graph.user_files import SourceLocation
 
@@ -178,6 +178,32 @@ CASES: dict[str, tuple[dict[str, Any], list[tuple[str, str, str]], dict[str, Any
                 "m.py",
                 "a call of migration() at m.py:7 declares nothing: it is given no function",
                 "write `@` before it, above the function; a decorator between the two must return a function",
+            )
+        ],
+        {"graph": graph_of("a")},
+    ),
+    "MG113": (
+        {
+            "graph": graph_of(
+                "a", "b", decorated_above=(DecoratedAbove("a", ("timed", "tried(3)"), SourceLocation("m.py", 7)),)
+            )
+        },
+        [
+            (
+                "a",
+                "'a' runs without '@timed' and '@tried(3)', which stands above @migration",
+                "write `@migration` above it",
+            )
+        ],
+        {"graph": graph_of("a", "b")},
+    ),
+    "MG114": (
+        {"graph": graph_of("a", migrations={"<lambda>": {}})},
+        [
+            (
+                "<lambda>",
+                "a lambda is declared as a migration, and is recorded under the name '<lambda>' that all of them have",
+                "write a function: `@migration`, and `def add_total_20260401_001(db):` below it",
             )
         ],
         {"graph": graph_of("a")},
@@ -492,7 +518,7 @@ def test_an_empty_history_and_an_empty_graph_have_no_faults() -> None:
 
 def test_the_catalogue_is_complete_and_in_order() -> None:
     expected = [
-        *range(101, 113),
+        *range(101, 115),
         *range(201, 212),
         213,
         214,

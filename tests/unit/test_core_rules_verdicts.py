@@ -71,7 +71,7 @@ def test_one_name_at_one_line_has_other_hints_than_at_two() -> None:
     ]
     assert hints == [
         "it is one function: write `@migration` once",
-        "give each a name of its own: a decorator keeps the name of its function with `functools.wraps`",
+        "give each a name of its own: set `__name__` before `migration(…)`; a decorator keeps it with `functools.wraps`",
         "rename the one at b.py:3, or remove it",
     ]
 

@@ -297,6 +297,54 @@ def test_classes_of_the_process_that_are_no_views_are_not_kept() -> None:
     assert migrations.unfinished == []
 
 
+def test_decorators_above_the_declaration_are_found(project: Project) -> None:
+    """Only those that return something else; a name that was given to something else later is none."""
+    root = project(
+        {
+            "migrations.py": """
+                import migrate_graph as mg
+                from functools import wraps
+                from migrate_graph import migration as declared
+                def timed(body, *_):
+                    return wraps(body)(lambda db: body(db))
+                def tried(times):
+                    return lambda body: lambda db: [body(db) for _ in range(times)]
+                def kept(body):
+                    return body
+                @timed
+                @tried(3)
+                @declared(requires="fine")
+                def one(db): ...
+                @timed
+                @mg.migration
+                def two(db): ...
+                @kept
+                @declared
+                def fine(db): ...
+                @declared
+                @timed
+                def right(db): ...
+                @declared
+                @timed
+                def again(db): ...
+                def again(): ...
+                def body(db): ...
+                declared(body)
+                def own(body):
+                    return timed(declared(body))
+                @own
+                def three(db): ...
+                """
+        }
+    )
+    registry = load(root)
+    assert [(each.migration, each.decorators, str(each.source)) for each in registry.decorated_above] == [
+        ("one", ("timed", "tried(3)"), "migrations.py:11"),
+        ("two", ("timed",), "migrations.py:15"),
+    ]
+    assert [each.name for each in registry.migrations] == ["one", "two", "fine", "right", "again", "body", "three"]
+
+
 def test_functions_that_lost_their_decorator_are_found(project: Project) -> None:
     root = project(
         {

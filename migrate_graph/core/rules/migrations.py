@@ -12,6 +12,7 @@ from migrate_graph.core.rules.rule import Context, Hit, Related, Severity, liste
 from migrate_graph.user_files import SourceLocation
 
 _RING_SHOWN = 6
+_LAMBDA = "<lambda>"
 
 
 @rule("MG101", Severity.ERROR)
@@ -169,7 +170,7 @@ def _hint_for_repeated(found: list[Migration | View]) -> str:
     if len({each.source for each in found}) == 1:
         if len({id(each.function) for each in found if isinstance(each, Migration)}) == 1:
             return "it is one function: write `@migration` once"
-        return "give each a name of its own: a decorator keeps the name of its function with `functools.wraps`"
+        return "give each a name of its own: set `__name__` before `migration(…)`; a decorator keeps it with `functools.wraps`"
     return f"rename the one at {found[-1].source}, or remove it"
 
 
@@ -520,3 +521,74 @@ def unused_decorator(context: Context) -> Iterator[Hit]:
         message = f"a call of migration() at {place} declares nothing: it is given no function"
         hint = "write `@` before it, above the function; a decorator between the two must return a function"
         yield Hit(Node(NodeKind.FILE, place.path), message, hint, place)
+
+
+@rule("MG113", Severity.WARNING)
+def decorator_above(context: Context) -> Iterator[Hit]:
+    """A decorator above `@migration` that has no effect.
+
+    ## What it finds
+
+    A decorator that stands above `@migration` and returns something else than the migration: a wrapper around it.
+
+    ```python
+    @timed                                           # bad: `timed` wraps the migration, and what it returns is not declared
+    @migration
+    def add_invoice_total(db): ...
+    ```
+
+    ## Why it matters
+
+    `@migration` declares the function that stands below it. The wrapper is only what the name means in the file: `apply` runs
+    the function without it, and no message says so.
+
+    ## How to fix it
+
+    Write `@migration` at the top.
+
+    ```python
+    @migration                                       # good
+    @timed
+    def add_invoice_total(db): ...
+    ```
+    """
+    for each in context.graph.registry.decorated_above:
+        above = listed([f"@{decorator}" for decorator in each.decorators])
+        message = f"{quoted(each.migration)} runs without {above}, which stands above @migration"
+        yield Hit(context.graph.migrations[each.migration], message, "write `@migration` above it", each.source)
+
+
+@rule("MG114", Severity.ERROR, applied=Severity.WARNING, compatible={NodeKind.MIGRATION: Severity.WARNING})
+def nameless_migration(context: Context) -> Iterator[Hit]:
+    """A migration without a name of its own.
+
+    ## What it finds
+
+    A lambda that is declared as a migration.
+
+    ```python
+    add_invoice_total = migration(lambda db: …)      # bad: it is recorded as `<lambda>`
+    ```
+
+    ## Why it matters
+
+    The ledger knows a migration only by its name, and every lambda has the same: when one has run, all others count as applied,
+    also those that are written later.
+
+    ## How to fix it
+
+    Write a function.
+
+    ```python
+    @migration                                       # good
+    def add_invoice_total_20260401_001(db): ...
+    ```
+    """
+    for migration in context.graph.migrations.values():
+        if migration.name == _LAMBDA:
+            message = (
+                "a lambda is declared as a migration, and is recorded under the name '<lambda>' that all of them have"
+            )
+            yield Hit(
+                migration, message, "write a function: `@migration`, and `def add_total_20260401_001(db):` below it"
+            )
