@@ -68,9 +68,9 @@ def _shortest_ring(graph: nx.DiGraph[str], start: str) -> list[str]:
     """Find a shortest ring through a name that lies on one, breadth first."""
     came_from: dict[str, str] = {}
     last = start
-    found = nx.bfs_predecessors(graph, start)
+    found = nx.bfs_edges(graph, start)
     while not graph.has_edge(last, start):
-        last, before = next(found)
+        before, last = next(found)
         came_from[last] = before
     ring = [last]
     while ring[-1] != start:
