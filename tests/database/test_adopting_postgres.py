@@ -7,6 +7,7 @@ from typing import Any
 
 import psycopg2
 import pytest
+from servers import PostgresServer
 
 from migrate_graph.core.adopting import Adoption
 from migrate_graph.core.footprint import Fact
@@ -98,6 +99,37 @@ WHOLE = {
     "CREATE TABLE y (id int PRIMARY KEY, x int REFERENCES x);"
     "ALTER TABLE x ADD FOREIGN KEY (y) REFERENCES y; CREATE VIEW a0 AS SELECT id, y FROM x GROUP BY id",
 }  # fmt: skip
+
+
+SINCE_18 = {
+    "a not null that is not valid": "ALTER TABLE customer ADD CONSTRAINT email_there NOT NULL email NOT VALID;"
+    "CREATE TABLE q (a int, b int NOT NULL); ALTER TABLE q ADD CONSTRAINT a_there NOT NULL a NOT VALID;"
+    "ALTER TABLE ev ADD CONSTRAINT note_there NOT NULL note NOT VALID",
+    "a virtual column": "ALTER TABLE customer ADD COLUMN v int GENERATED ALWAYS AS (nr + 1) VIRTUAL NOT NULL",
+    "constraints that are not enforced": "ALTER TABLE customer ADD CHECK (nr > 0) NOT ENFORCED;"
+    "ALTER TABLE parent ADD COLUMN d bigint CONSTRAINT of_one REFERENCES customer NOT ENFORCED",
+    "keys of periods": "CREATE TABLE room (id int4range, at daterange, PRIMARY KEY (id, at WITHOUT OVERLAPS));"
+    "CREATE TABLE stay (room int4range, at daterange, FOREIGN KEY (room, PERIOD at) REFERENCES room (id, PERIOD at))",
+}
+
+
+@pytest.mark.parametrize("case", SINCE_18)
+def test_so_does_what_came_with_postgresql_18(postgres_uri: str, postgres_server: PostgresServer, case: str) -> None:
+    if postgres_server.version < 180000:
+        pytest.skip("PostgreSQL 18 was the first to know it")
+    adoption, here, there = adopted(postgres_uri, SINCE_18[case])
+    assert adoption.left == ()
+    assert there == here
+    assert "\n".join(adoption.statements).count("NOT VALID") == SINCE_18[case].count("NOT VALID")
+
+
+def test_a_not_null_is_written_with_its_name(postgres_uri: str, postgres_server: PostgresServer) -> None:
+    """Another migration may drop it by that; before PostgreSQL 18 it had none."""
+    by_hand = "CREATE TABLE q (a int CONSTRAINT a_there NOT NULL, b int NOT NULL, c int)"
+    adoption, here, there = adopted(postgres_uri, by_hand)
+    assert there == here
+    named = " CONSTRAINT a_there" if postgres_server.version >= 180000 else ""
+    assert f"a integer{named} NOT NULL,\n    b integer NOT NULL,\n    c integer\n" in adoption.statements[0]
 
 
 @pytest.mark.parametrize("case", WHOLE)

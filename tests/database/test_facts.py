@@ -148,6 +148,16 @@ CHANGES = {
     "a thing that came and went": "CREATE TABLE gone (a int); DROP TABLE gone",
 }  # fmt: skip
 
+SINCE_18 = {
+    "a not null that is not valid": "ALTER TABLE t ADD CONSTRAINT a_there NOT NULL a NOT VALID",
+    "a not null that is not valid, of a partition": "ALTER TABLE parts ADD CONSTRAINT id_there NOT NULL id NOT VALID",
+    "a not null with a name": "ALTER TABLE t ADD CONSTRAINT a_there NOT NULL a",
+    "a virtual column": "ALTER TABLE u ADD COLUMN g text GENERATED ALWAYS AS (a || b) VIRTUAL",
+    "a constraint that is not enforced": "ALTER TABLE t ADD CONSTRAINT positive CHECK (a > 0) NOT ENFORCED",
+    "a reference that is not enforced": "ALTER TABLE child ALTER CONSTRAINT child_t_fkey NOT ENFORCED",
+    "a key of periods": "CREATE TABLE stay (room int4range, during daterange, PRIMARY KEY (room, during WITHOUT OVERLAPS))",
+}
+
 
 @pytest.fixture
 def ground(postgres_server: PostgresServer, postgres_admin_uri: str) -> str:
@@ -197,13 +207,15 @@ def following(ground: str) -> Iterator[Following]:
     made.connection.close()
 
 
-@pytest.mark.parametrize("what", CHANGES)
+@pytest.mark.parametrize("what", [*CHANGES, *SINCE_18])
 def test_facts_change_exactly_when_a_dump_does(
     what: str, ground: str, postgres_server: PostgresServer, following: Following
 ) -> None:
+    if what in SINCE_18 and postgres_server.version < 180000:
+        pytest.skip("PostgreSQL 18 was the first to know it")
     dump_before, before = dump(postgres_server, ground), read(ground)
     assert read(ground) == before
-    found = following.change(CHANGES[what])
+    found = following.change({**CHANGES, **SINCE_18}[what])
     after = read(ground)
     assert (after == before) == (dump(postgres_server, ground) == dump_before)
     # What was read bit by bit is what is there as a whole.
@@ -214,6 +226,18 @@ def test_facts_change_exactly_when_a_dump_does(
     }
     assert known == after
     assert bool(found.added or found.changed or found.removed) == (after != before)
+
+
+def test_a_not_null_becomes_one_of_its_column_when_it_is_validated(
+    following: Following, postgres_server: PostgresServer
+) -> None:
+    if postgres_server.version < 180000:
+        pytest.skip("PostgreSQL 18 was the first to know it")
+    column, constraint = Fact("column", "public.t.a"), Fact("constraint", "public.t.a_there")
+    found = following.change(SINCE_18["a not null that is not valid"])
+    assert (constraint in found.added, column in found.changed) == (True, False)
+    found = following.change("ALTER TABLE t VALIDATE CONSTRAINT a_there")
+    assert (constraint in found.removed, column in found.changed) == (True, True)
 
 
 def test_equal_schemas_on_two_databases_have_equal_facts(ground: str, postgres_server: PostgresServer) -> None:

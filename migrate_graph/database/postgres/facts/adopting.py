@@ -17,7 +17,13 @@ from migrate_graph.database.postgres.facts.anew import VIEWS, Anew, Ask, is_anot
 INCLUDED: Final = frozenset({"column", "column order"})
 """Kinds of facts that the statement of a table or view creates together with it."""
 
-_COLUMN: Final = """quote_ident(a.attname) || ' ' || format_type(a.atttypid, a.atttypmod)
+# From PostgreSQL 18 on it has a name, and one that is NOT VALID is created after the column.
+_NOT_NULL: Final = """CASE WHEN a.attnotnull THEN coalesce((SELECT CASE WHEN k.convalidated THEN concat(CASE WHEN k.conname <> concat_ws('_',
+      c.relname, a.attname, 'not_null') THEN ' CONSTRAINT ' || quote_ident(k.conname) END, ' NOT NULL', CASE WHEN k.connoinherit
+      THEN ' NO INHERIT' END) ELSE '' END FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid WHERE k.conrelid = a.attrelid
+      AND k.contype = 'n' AND k.conkey = ARRAY[a.attnum]), ' NOT NULL') ELSE '' END"""
+
+_COLUMN: Final = f"""quote_ident(a.attname) || ' ' || format_type(a.atttypid, a.atttypmod)
   || coalesce((SELECT ' COLLATE ' || quote_ident(n.nspname) || '.' || quote_ident(l.collname) FROM pg_collation l JOIN pg_namespace n
       ON n.oid = l.collnamespace WHERE l.oid = a.attcollation AND a.attcollation <> y.typcollation), '')
   || CASE a.attgenerated WHEN '' THEN coalesce(' DEFAULT ' || pg_get_expr(d.adbin, d.adrelid), '')
@@ -28,7 +34,7 @@ _COLUMN: Final = """quote_ident(a.attname) || ' ' || format_type(a.atttypid, a.a
       s.seqmax, s.seqcache) || CASE WHEN s.seqcycle THEN ' CYCLE)' ELSE ')' END FROM pg_sequence s JOIN pg_depend o ON o.objid = s.seqrelid
       AND o.classid = 'pg_class'::regclass AND o.refclassid = 'pg_class'::regclass AND o.deptype = 'i' WHERE o.refobjid = a.attrelid
       AND o.refobjsubid = a.attnum AND (s.seqstart, s.seqincrement, s.seqmin, s.seqcache, s.seqcycle) <> (1, 1, 1, 1, false)), '')
-  || CASE WHEN a.attnotnull THEN ' NOT NULL' ELSE '' END"""
+  || {_NOT_NULL}"""
 
 _OF_COLUMNS: Final = "pg_attribute a JOIN pg_type y ON y.oid = a.atttypid LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum"
 
@@ -184,7 +190,7 @@ _REMADE: Final = frozenset({"index", "constraint", "trigger", "rule", "policy", 
 """Kinds that are dropped and created again if they changed."""
 
 _COLUMN_NOW: Final = (
-    "SELECT format_type(a.atttypid, a.atttypmod), a.attnotnull, pg_get_expr(d.adbin, d.adrelid), CAST(a.attgenerated AS text), "
+    f"SELECT format_type(a.atttypid, a.atttypmod), {_NOT_NULL} <> '', pg_get_expr(d.adbin, d.adrelid), CAST(a.attgenerated AS text), "
     f"CAST(a.attidentity AS text) FROM {_OF_COLUMNS} WHERE a.attrelid = to_regclass(%(relation)s) AND quote_ident(a.attname) = %(part)s AND {_REAL}"
 )
 

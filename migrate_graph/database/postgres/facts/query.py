@@ -87,7 +87,7 @@ SELECT CASE c.relkind WHEN 'r' THEN 'table' WHEN 'p' THEN 'table' WHEN 'v' THEN 
 
 _COLUMN = """
 SELECT 'column', c.id || '.' || quote_ident(a.attname),
-  concat_ws(' ', format_type(a.atttypid, a.atttypmod), CASE WHEN a.attnotnull THEN 'not null' END,
+  concat_ws(' ', format_type(a.atttypid, a.atttypmod), CASE WHEN a.attnotnull{valid} THEN 'not null' END,
     CASE a.attgenerated WHEN '' THEN 'default ' ELSE concat('generated ', a.attgenerated, ' ') END || pg_get_expr(d.adbin, d.adrelid),
     'identity ' || CAST(nullif(a.attidentity, '') AS text),
     'collate ' || (SELECT quote_ident(n.nspname) || '.' || quote_ident(l.collname) FROM pg_collation l JOIN pg_namespace n
@@ -121,13 +121,19 @@ FROM rel c JOIN pg_index x ON x.indrelid = c.oid JOIN pg_class i ON i.oid = x.in
 WHERE NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = x.indexrelid AND k.conrelid = c.oid AND k.contype IN ('p', 'u', 'x'))
 """
 
+# Until it is validated, rows may be without a value: a fact of its own tells that, and VALIDATE CONSTRAINT then changes something.
+_IS_VALID = (
+    " AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conrelid = a.attrelid AND k.contype = 'n' AND k.conkey = ARRAY[a.attnum] "
+    "AND NOT k.convalidated)"
+)
+
 _CONSTRAINT = f"""
 SELECT 'constraint', c.id || '.' || quote_ident(k.conname), concat_ws(' ', pg_get_constraintdef(k.oid),
     CASE WHEN NOT k.conislocal THEN 'inherited' END,
     (SELECT nullif(concat_ws(' ', CAST(i.reloptions AS text), {_OF_INDEX}), '') FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid
       WHERE x.indexrelid = k.conindid AND k.contype IN ('p', 'u', 'x'))),
   'pg_constraint', k.oid, 0, c.oid
-FROM rel c JOIN pg_constraint k ON k.conrelid = c.oid WHERE k.contype NOT IN ('n', 't')
+FROM rel c JOIN pg_constraint k ON k.conrelid = c.oid WHERE k.contype NOT IN ('n', 't') OR k.contype = 'n' AND NOT k.convalidated
 """
 
 _ENABLED = "CASE {0} WHEN 'O' THEN NULL ELSE concat('enabled ', {0}) END"
@@ -499,6 +505,7 @@ def facts_query(version: int, own: Collection[str], scope: Scope) -> str:
     parts = scope.parts if scope.parts is not None else PARTS.keys()
     chosen = [(name, part.sql) for name, part in PARTS.items() if name in parts and version >= part.since]
     compression = "'compression ' || CAST(nullif(a.attcompression, '') AS text)," if version >= 140000 else ""
+    valid = _IS_VALID if version >= 180000 else ""
     row = "concat_ws(' ', pg_get_expr(r.prqual, r.prrelid), CAST(r.prattrs AS text))" if version >= 150000 else "''"
     names = ", ".join(f"to_regclass({quote_literal(name)})" for name in own)
     collation = "CAST(CAST(nullif(t.typcollation, 0) AS regcollation) AS text)"
@@ -514,6 +521,7 @@ def facts_query(version: int, own: Collection[str], scope: Scope) -> str:
     filled = {
         "{compression}": compression,
         "{row}": row,
+        "{valid}": valid,
         "{collation}": collation,
         "{subscription}": subscription,
         "{synchronous}": synchronous,
