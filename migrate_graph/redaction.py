@@ -17,9 +17,21 @@ _TOKEN = re.compile(r"""[^\s"'<>`]+""")
 _WEB_PORT = re.compile(r"https?://[^/:@]*:\d+(?:/|$)", re.IGNORECASE)
 
 _PAIR = re.compile(
-    r"""(?P<key>(?:(?:password|passwd|passphrase|pwd)\w*["']?\s*[:=]|(?:token|secret|api_?key|access_?key)["']?=)\s*)
-        (?P<value>"(?:[^"\\]|\\.)*" | '(?:[^'\\]|\\.)*' | ["']\S+ | [^\s,;&"'()\[\]{}<>]+)""",
+    r"""(?P<key>(?:(?:password|passwd|passphrase|pwd)\w*(?:\\{0,4}["'])?\s*[:=]|(?:token|secret|api_?key|access_?key)["']?=)\s*)
+        (?P<value>''[^'\n]+'' | \\{1,4}["'][^\n]{0,500}?\\["'] | "(?:[^"\\]|\\.)*" | '(?:[^'\\]|\\.)*' | ["']\S+ | [^\s,;&"'()\[\]{}<>]+)""",
     re.IGNORECASE | re.VERBOSE,
+)
+
+# The whole text between two quotes begins with the pair: `"passwd=two words"` in an array of options, `'password=a b host=c'`.
+_QUOTED_PAIR = re.compile(
+    r"""(?<![\w\\])(?P<mark>["'])(?P<key>[\w-]*(?:password|passwd|passphrase|pwd|token|secret|api_?key|access_?key)\w*=)
+        (?P<value>(?:(?!(?P=mark))[^\\\n]|\\.)+)(?P=mark)""",
+    re.IGNORECASE | re.VERBOSE,
+)
+# The literal that SQL has after the word: CREATE ROLE … PASSWORD 'x', OPTIONS (password 'x'). A text that is cut off has no end of it.
+_SQL_PASSWORD = re.compile(
+    r"""(?P<key>password\s+)(?:E'(?:[^'\\\n]|''|\\.)*'? | (?:U&)?'(?:[^'\n]|'')*'? | \$(?P<tag>\w{0,63})\$.{0,500}?\$(?P=tag)\$)""",
+    re.IGNORECASE | re.VERBOSE | re.DOTALL,
 )
 
 # Control characters (also ESC, DEL and C1), soft hyphen, direction marks and zero-width characters, line separators,
@@ -36,7 +48,7 @@ _HIDDEN = re.compile(f"{_UNPRINTABLE.pattern}|[\t\n]")
 
 
 def redact(text: str, *secrets: str) -> str:
-    """Mask secrets in a text: the known ones in every spelling, the credentials in URIs, and pairs like `password=…`.
+    """Mask secrets in a text: the known ones in every spelling, the credentials in URIs, pairs like `password=…`, and SQL's PASSWORD '…'.
 
     Args:
         text: any text that will be shown or stored.
@@ -46,6 +58,10 @@ def redact(text: str, *secrets: str) -> str:
         text = known.sub(MASK, text)
     if "://" in text:
         text = _TOKEN.sub(lambda token: redact_uri(token[0]), text)
+    if "=" in text:
+        text = _QUOTED_PAIR.sub(rf"\g<mark>\g<key>{MASK}\g<mark>", text)
+    if "'" in text or "$" in text:
+        text = _SQL_PASSWORD.sub(rf"\g<key>'{MASK}'", text)
     return _PAIR.sub(_mask_pair, text) if "=" in text or ":" in text else text  # each pair has one of them
 
 

@@ -192,6 +192,9 @@ MANAGED: dict[str, tuple[Managers, list[str]]] = {
     "a sequence": (
         (("V", "CREATE SEQUENCE seq; CREATE VIEW v AS SELECT nextval('seq') AS n", "DROP VIEW IF EXISTS v; DROP SEQUENCE IF EXISTS seq"),), [
         "GRANT USAGE ON SEQUENCE seq TO reader WITH GRANT OPTION", "COMMENT ON SEQUENCE seq IS 'c'", "ALTER SEQUENCE seq OWNER TO keeper"]),
+    "a sequence that a column of the view owns": (
+        (("V", f"{VIEW}; CREATE SEQUENCE owned OWNED BY v.id", "DROP VIEW IF EXISTS v"),), [
+        "GRANT USAGE ON SEQUENCE owned TO reader", "COMMENT ON SEQUENCE owned IS 'c'"]),
     "a column": (
         (*V, ("C", "ALTER TABLE vault ADD x v", "ALTER TABLE vault DROP COLUMN IF EXISTS x")), [
         "GRANT SELECT (x), UPDATE (x) ON vault TO reader", "GRANT SELECT (x) ON vault TO clerk WITH GRANT OPTION", "COMMENT ON COLUMN vault.x IS 'c'"]),
@@ -255,6 +258,7 @@ REFUSED = {
     "table constraint ck on public.vault": [ROW_FUNCTION, "ALTER TABLE vault ADD CONSTRAINT ck CHECK (f(NULL::v) = 1)"],
     "trigger tr ON public.vault": [ROW_FUNCTION, TRIGGER],
     "statistics object public.st": [ROW_FUNCTION, "CREATE STATISTICS st ON (f(NULL::v) + id), id FROM vault"],
+    "sequence public.owned": ["CREATE SEQUENCE owned OWNED BY v.id"],
     "index public.ix": [ROW_FUNCTION, "CREATE INDEX ix ON vault (f(NULL::v))"],
 }  # fmt: skip
 

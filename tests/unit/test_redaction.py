@@ -21,6 +21,16 @@ from migrate_graph.redaction import MASK, one_line, printable, redact, redact_ur
         ('{"db_password":"hun\\"ter2","x":1}', '"db_password":"***","x":1', "ter2"),
         ("Pwd: hunter2, next", "Pwd: ***, next", "hunter2"),
         ('password="hunter2', '"***"', "hunter2"),
+        ('{host=h,"passwd=two words, hunter2"}', '{host=h,"passwd=***"}', "hunter2"),
+        ("['--db-password=a b \\'c hunter2', '-x']", "['--db-password=***', '-x']", "hunter2"),
+        ("CONNECTION 'host=h password=''a b hunter2'' dbname=x'", "password='***' dbname=x", "hunter2"),
+        (r'{"x": "{\"password\": \"a b hunter2\", \"y\": 1}"}', r"\"y\": 1", "hunter2"),
+        ("CREATE ROLE bob PASSWORD 'a b, ''hunter2' VALID UNTIL 'x'", "PASSWORD '***' VALID UNTIL 'x'", "hunter2"),
+        (r"ALTER ROLE bob ENCRYPTED password E'a\'b hunter2' LOGIN", "password '***' LOGIN", "hunter2"),
+        ("OPTIONS (user 'u', password\n 'a b hunter2')", "OPTIONS (user 'u', password\n '***')", "hunter2"),
+        ("PASSWORD U&'a\\0041 hunter2' x", "PASSWORD '***' x", "hunter2"),
+        ("PASSWORD $$a' hunter2$$ x, PASSWORD $q$a $$ hunter2$q$;", "PASSWORD '***' x, PASSWORD '***';", "hunter2"),
+        ("LINE 1: ALTER ROLE bob PASSWORD 'cut off hunter2", "PASSWORD '***'", "hunter2"),
         ('["postgres://u:hunter2@h/d","a@b"]', '"postgres://u:***@h/d","a@b"', "hunter2"),
     ],
 )
@@ -37,6 +47,8 @@ def test_secrets_are_masked(text: str, kept: str, gone: str) -> None:
         "sqlite:///shop.db",
         "postgres://shop@db/shop",
         "password authentication failed for user shop",
+        "COMMENT ON COLUMN users.password IS 'a hash'",
+        "ALTER ROLE bob PASSWORD NULL VALID UNTIL 'x'",
         "mail a@b.example",
     ],
 )
@@ -75,7 +87,20 @@ def test_redacting_twice_is_redacting_once(text: str) -> None:
     assert redact(once) == once
 
 
-@pytest.mark.parametrize("piece", ["a://b:", "password=", "password ", "'password':'", "x" * 10, "@", "://", '"'])
+PIECES = (
+    "a://b:",
+    "password=",
+    "password ",
+    "'password':'",
+    "'password=",
+    "password '",
+    "password $a$",
+    "password E'\\'",
+    '"password=\\',
+)
+
+
+@pytest.mark.parametrize("piece", [*PIECES, "x" * 10, "@", "://", '"'])
 def test_time_is_linear(piece: str) -> None:
     text = piece * (500_000 // len(piece))
     start = time.process_time()

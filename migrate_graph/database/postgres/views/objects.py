@@ -72,7 +72,8 @@ WITH RECURSIVE reach (classid, objid, objsubid, onclass, onobject, oncolumn) AS 
 )
 """
 
-# The relation that an object is a part of: it is dropped and restored together with that.
+# The relation that an object is a part of: it is dropped and restored together with that. A sequence that a column of a view owns is none:
+# it is dropped with the view, but does not come back with it.
 _WHOLE = """CASE o.classid
     WHEN 'pg_catalog.pg_rewrite'::regclass THEN (SELECT x.ev_class FROM pg_catalog.pg_rewrite x WHERE x.oid = o.objid)
     WHEN 'pg_catalog.pg_trigger'::regclass THEN (SELECT x.tgrelid FROM pg_catalog.pg_trigger x WHERE x.oid = o.objid)
@@ -85,7 +86,8 @@ _WHOLE = """CASE o.classid
         FROM pg_catalog.pg_type x WHERE x.oid = o.objid)
     WHEN 'pg_catalog.pg_class'::regclass THEN CASE WHEN o.objsubid = 0 THEN
         (SELECT x.refobjid FROM pg_catalog.pg_depend x WHERE x.classid = o.classid AND x.objid = o.objid AND x.objsubid = 0
-            AND x.refclassid = o.classid AND x.deptype IN ('i', 'a') ORDER BY x.deptype DESC LIMIT 1) END
+            AND x.refclassid = o.classid AND x.deptype IN ('i', 'a') AND NOT EXISTS (SELECT FROM pg_catalog.pg_class s, pg_catalog.pg_class v
+                WHERE s.oid = x.objid AND s.relkind = 'S' AND v.oid = x.refobjid AND v.relkind = 'v') ORDER BY x.deptype DESC LIMIT 1) END
     END"""
 
 # Other objects that an object may be a part of. An array: of its element type; a multirange and its functions: of the range; a constraint
