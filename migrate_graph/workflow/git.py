@@ -31,7 +31,7 @@ _OF_A_HOOK = re.compile(
     r"|GRAFT_FILE|REPLACE_REF_BASE|NO_REPLACE_OBJECTS|SHALLOW_FILE|INTERNAL_SUPER_PREFIX|QUARANTINE_PATH|EXTERNAL_DIFF|\w+_PATHSPECS)"
 )
 
-# Suffixes of the files that are copied from the whole repository; from the folder of the migrations, every file is copied.
+# Suffixes of the files that are copied from the whole repository, as is every pyproject.toml; from the folder of the migrations, every file is copied.
 _SOURCES = frozenset({".py", ".sql"})
 _TEXTS = _SOURCES | {
     ".pyi",
@@ -164,6 +164,18 @@ class Git:
             raise UsageError(f"git knows no revision '{revision}'", hint=f"a shallow clone may lack it: {fetch}")
         return found
 
+    def renamed_since(self, commit: str) -> dict[PurePosixPath, PurePosixPath]:
+        """Return the former paths of Python files that git takes for renamed since a commit, by their present paths.
+
+        The index is compared: to read the checkout would run filters. What is not added yet has not been renamed for git.
+        """
+        done = self._run(
+            *("diff", "--cached", "--name-status", "-z", "--find-renames", "--diff-filter=R", "--no-ext-diff"),
+            *("--no-textconv", "--no-relative", commit, "--", ":(top)*.py"),
+        )
+        words = [PurePosixPath(os.fsdecode(word)) for word in done.stdout.split(b"\0")[:-1]]
+        return dict(zip(words[2::3], words[1::3], strict=True))
+
     @contextmanager
     def files_of(self, commit: str, folder: Path) -> Iterator[Path]:
         """Copy the files that migrations may need, as they are in a commit, into a temporary directory; yield this directory.
@@ -246,7 +258,7 @@ def _not_copied(error: OSError) -> UsageError:
 
 
 def _is_wanted(entry: _Entry, folder: PurePosixPath) -> bool:
-    if entry.mode == "160000" or entry.path.suffix in _SOURCES:
+    if entry.mode == "160000" or entry.path.suffix in _SOURCES or entry.path.name == "pyproject.toml":
         return True
     # The folder of a migrations file at the top is the whole repository; of that only text files are copied.
     return entry.path.is_relative_to(folder) and (folder != PurePosixPath() or entry.path.suffix in _TEXTS)

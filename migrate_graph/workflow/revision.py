@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
 
 from msgspec import Struct
 
+from migrate_graph.config.pyproject import tool_table
 from migrate_graph.core.comparison import Comparison, compare
 from migrate_graph.core.graph import MigrationGraph
 from migrate_graph.core.model import Registry
+from migrate_graph.errors import LoadError
 from migrate_graph.loader import load
+from migrate_graph.loader.paths import DEFAULT_FILE, file_at
 from migrate_graph.workflow.git import Git
 from migrate_graph.workflow.project import Project
 
@@ -19,9 +23,9 @@ class Base(Struct, frozen=True):
 
     Attributes:
         revision: the revision, as the user named it.
-        graph: the graph of that revision; empty when the migrations file did not exist yet.
+        graph: the graph of that revision; empty when the project had no migrations file yet.
         comparison: what has changed.
-        note: which commit was used, when it is not the named one.
+        note: which commit and which file were used, when they are not the named ones.
     """
 
     revision: str
@@ -48,15 +52,68 @@ def read_base(project: Project, revision: str, *, environ: Mapping[str, str]) ->
     git = Git(path.parent, environ)
     top = git.top.resolve()
     commit = git.base(revision)
-    folder = path.parent.relative_to(top)
-    with git.files_of(commit.id, folder) as files:
-        there = files / folder / path.name
+    place = path.relative_to(top)
+    where = root.relative_to(top) if root.is_relative_to(top) else place.parent
+
+    def compared(files: Path, file: Path | None, note: str) -> Base:
         registry = Registry()
-        if there.exists():
-            below = root.is_relative_to(top)
-            registry = load(there, root=files / root.relative_to(top) if below else there.parent)
+        if file is not None:
+            below = (files / where) in file.parents
+            registry = load(file, root=files / where if below else file.parent)
         graph = project.declaring(registry).graph
-        return Base(revision, graph, compare(before=graph, after=project.graph), commit.note)
+        notes = "; ".join(filter(None, (commit.note, note)))
+        return Base(revision, graph, compare(before=graph, after=project.graph), notes)
+
+    with git.files_of(commit.id, place.parent) as files:
+        if found := _migrations_at(files / place):
+            return compared(files, found, "")
+        former = _former_place(place, files=files, where=where, top=top, renamed=git.renamed_since(commit.id))
+        if former is None:
+            return compared(files, None, f"{place.as_posix()} did not exist at {revision}: all in it is new")
+    with git.files_of(commit.id, former.parent) as files:
+        return compared(files, files / former, f"the migrations were in {former.as_posix()} then")
+
+
+def _migrations_at(path: Path) -> Path | None:
+    try:
+        return file_at(path)
+    except LoadError:
+        return None
+
+
+def _former_place(
+    place: Path, *, files: Path, where: Path, top: Path, renamed: Mapping[PurePosixPath, PurePosixPath]
+) -> Path | None:
+    """Return where the migrations of the base are, if they are elsewhere now; None if they are new.
+
+    Otherwise whoever moves a file could edit what it holds, and nobody would be told.
+
+    Args:
+        place: the present migrations file, or directory of numbered files; like `where`, relative to the top.
+        files: the copy of the base's files.
+        where: the directory of the project.
+        top: the top of the checkout.
+        renamed: the former paths of files, as git sees them.
+    """
+    if found := _migrations_at(files / where / _named_in(files / where / "pyproject.toml")):
+        former = found.relative_to(files)
+        if not (top / former).exists():  # else it is another file, and the one that is looked at may be new
+            return former
+    for new, old in renamed.items():
+        depth = len(new.parts) - len(place.parts)  # 0, or 1 for a file in a directory of numbered files
+        if new.parts[: len(place.parts)] == place.parts and depth < len(old.parts):
+            return Path(*old.parts[: len(old.parts) - depth])
+    return None
+
+
+def _named_in(pyproject: Path) -> str:
+    """Return the migrations file that a pyproject.toml names; the usual one if it names none, or cannot be read."""
+    try:
+        table = tool_table(pyproject.read_text("utf-8-sig"), pyproject.name, "migrate")
+    except (OSError, UnicodeDecodeError):
+        table = {}
+    named = {name.lower().replace("-", "_"): text for name, text in table.items()} if isinstance(table, dict) else {}
+    return str(named.get("migrations_file") or DEFAULT_FILE)
 
 
 def told(base: Base) -> Sequence[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -186,9 +187,68 @@ def test_from_a_directory_below_the_top(repo, monkeypatch: pytest.MonkeyPatch) -
     git(repo, "commit", "-q", "-m", "moved")
     monkeypatch.chdir(repo.path / "db")
     assert repo("check", "--base", "main").err == "nothing changed since main\n"
-    assert repo("check", "--base", "main~1").err.count("added since main~1") == 4, "the file did not exist there"
+    assert (
+        repo("check", "--base", "main~1").err
+        == "the migrations were in migrations.py then\nnothing changed since main~1\n"
+    )
     sarif = repo("check", "--format", "github", "--select", "MG303", "--strict")
     assert sarif.code == 0
+
+
+def _moved_below(repo) -> None:
+    (repo.path / "db").mkdir()
+    git(repo, "mv", "migrations.py", "db/migrations.py")
+    repo.write("pyproject.toml", '[tool.migrate]\nmigrations-file = "db/migrations.py"\n')
+
+
+def _moved_with_its_project(repo) -> None:
+    (repo.path / "backend").mkdir()
+    git(repo, "mv", "migrations.py", "backend/migrations.py")
+    repo.path /= "backend"
+
+
+def _moved_and_not_added(repo) -> None:
+    (repo.path / "migrations.py").rename(repo.path / "history.py")
+    repo.write("pyproject.toml", '[tool.migrate]\nmigrations_file = "history.py"\n')
+
+
+def _made_a_directory_of(repo) -> None:
+    (repo.path / "migrations").mkdir()
+    (repo.path / "migrations.py").rename(repo.path / "migrations" / "0001_shop.py")
+
+
+def _renamed_the_directory(repo) -> None:
+    _made_a_directory_of(repo)
+    git(repo, "add", "-A")
+    git(repo, "commit", "-q", "-m", "a directory")
+    git(repo, "mv", "migrations", "steps")
+    repo.write("pyproject.toml", '[tool.migrate]\nmigrations_file = "steps"\n')
+
+
+MOVES = [_moved_below, _moved_with_its_project, _moved_and_not_added, _made_a_directory_of, _renamed_the_directory]
+
+
+@pytest.mark.parametrize("move", MOVES, ids=lambda move: move.__name__)
+def test_an_edit_is_found_in_a_file_that_was_moved(repo, move, monkeypatch: pytest.MonkeyPatch) -> None:
+    move(repo)
+    monkeypatch.chdir(repo.path)
+    ran = repo("check", "--base", "HEAD")
+    assert ran.code == 0, ran.err
+    assert re.fullmatch(r"the migrations were in migrations(\.py)? then\nnothing changed since HEAD\n", ran.err)
+    [file] = [each for each in repo.path.rglob("*.py") if "widen_total" in each.read_text()]
+    file.write_text(file.read_text().replace("return True", "return bool(1)", 1))
+    ran = repo("check", "--base", "HEAD")
+    assert (ran.code, "MG501" in ran.out) == (3, True), ran.out
+
+
+def test_a_new_file_beside_another_is_compared_with_nothing(repo) -> None:
+    repo.write(
+        "other.py", "from migrate_graph import migration\n\n@migration\ndef other_20260401_001(db):\n    return True\n"
+    )
+    git(repo, "add", "other.py")
+    ran = repo("check", "other.py", "--base", "main")
+    told = "other.py did not exist at main: all in it is new\nadded since main: migration other_20260401_001\n"
+    assert (ran.code, ran.err) == (0, told)
 
 
 @pytest.mark.parametrize("revision", ["nowhere", "origin/main", "--output=x", "HEAD:migrations.py"])
@@ -305,7 +365,8 @@ def test_in_a_submodule_and_above_it(repo, tmp_path, monkeypatch) -> None:
     (repo.path / "shared" / "migrations.py").write_text("from migrate_graph import migration\n")
     monkeypatch.chdir(repo.path / "shared")
     ran = repo("check", "--base", "main")
-    assert ran.err == "nothing changed since main\n", "of the submodule, not of what it lies in"
+    told = "migrations.py did not exist at main: all in it is new\nnothing changed since main\n"
+    assert ran.err == told, "of the submodule, not of what it lies in"
 
 
 def test_only_what_migrations_are_made_of_is_fetched_into_a_partial_clone_and_in_one_go(
