@@ -68,6 +68,7 @@ def adoption_of(
     dropped: Callable[[Drifted], str],
     included: frozenset[str],
     managed: frozenset[str] = frozenset(),
+    readers: frozenset[Fact] = frozenset(),
 ) -> Adoption:
     """Return the statements of a migration that does what somebody did by hand.
 
@@ -77,12 +78,13 @@ def adoption_of(
         dropped: returns the statement for what is gone; empty where that cannot be written.
         included: kinds of parts that the statement of a new table or view makes.
         managed: relations that view managers make: a change of one belongs into its manager.
+        readers: functions that cannot stay when relations that they read are dropped: they are dropped together with views.
     """
     drops: list[tuple[tuple[int, int], str]] = []
     last: list[tuple[tuple[int, int], str]] = []
     makes: list[tuple[int, str]] = []
     changes = [*changes]
-    depths = _depths(changes)
+    depths = _depths(changes, readers)
     come = {change.fact.identity for change in changes if change.before is None}
     left: list[tuple[Fact, str]] = []
     renamed = _perhaps_renamed(changes)
@@ -93,9 +95,12 @@ def adoption_of(
             left.append((change.fact, renamed[change.fact]))
         elif change.after is None:
             statement = dropped(change)
-            is_last = change.fact.kind in _USED_BY_COLUMNS and change.fact.identity not in come
+            is_last = (
+                change.fact.kind in _USED_BY_COLUMNS and change.fact.identity not in come and change.fact not in readers
+            )
+            rank = ORDER.index("view") if change.fact in readers else rank_of(change.fact)
             if statement:
-                (last if is_last else drops).append(((rank_of(change.fact), depths[change.fact]), statement))
+                (last if is_last else drops).append(((rank, depths[change.fact]), statement))
             else:
                 left.append((change.fact, _BY_HAND))
         else:
@@ -117,8 +122,9 @@ def _note(fact: Fact, making: Making, makes: list[tuple[int, str]], left: list[t
     """Note the statements that make a thing, and what of it cannot be written; return its place in the order."""
     rank = ORDER.index(making.place) if making.place else rank_of(fact)
     if not making.now:
-        left.append((fact, _BY_HAND))
-    elif making.lacks:
+        left.append((fact, f"{'; '.join(making.doubts)}: write it by hand" if making.doubts else _BY_HAND))
+        return rank
+    if making.lacks:
         left.append((fact, f"no statement says its {', '.join(making.lacks)}: write that by hand"))
     left += [(fact, each) for each in making.doubts]
     makes += [(rank, each) for each in making.now]
@@ -126,15 +132,15 @@ def _note(fact: Fact, making: Making, makes: list[tuple[int, str]], left: list[t
     return rank
 
 
-def _depths(changes: Sequence[Drifted]) -> dict[Fact, int]:
+def _depths(changes: Sequence[Drifted], readers: frozenset[Fact]) -> dict[Fact, int]:
     """Return for each change the length of the longest chain of changed things that its old definition names: for a view over a view, 1."""
     below = {
         change.fact: [
             other.fact
             for other in changes
             if other.fact != change.fact
-            and other.relation == other.fact.identity
-            and other.fact.identity in (change.before or "")
+            and (other.relation == other.fact.identity or other.fact in readers)
+            and _called(other.fact) in (change.before or "")
         ]
         for change in changes
     }
@@ -149,6 +155,12 @@ def _depths(changes: Sequence[Drifted]) -> dict[Fact, int]:
             fact = stack.pop()
             depths[fact] = max((depths.get(each, 0) + 1 for each in below[fact]), default=0)
     return depths
+
+
+def _called(fact: Fact) -> str:
+    """Return how a definition names a thing: a function with its bracket, but without the types of its arguments."""
+    name, bracket, _ = fact.identity.partition("(")
+    return name + bracket if fact.kind in {"function", "procedure"} else fact.identity
 
 
 _HOLDS = {"column": "the values", "table": "the rows", "sequence": "the number that it has reached"}

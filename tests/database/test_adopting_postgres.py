@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import closing
-from typing import Any
-
-import psycopg2
 import pytest
+from adopting_stand import adopted, run
 from servers import PostgresServer
 
-from migrate_graph.core.adopting import Adoption
-from migrate_graph.core.footprint import Fact
 from migrate_graph.database import Settings, open_backend
 from migrate_graph.workflow.drift import look
 
@@ -31,37 +26,6 @@ CREATE TRIGGER c_touch BEFORE INSERT ON customer FOR EACH ROW EXECUTE FUNCTION t
 CREATE VIEW a_view AS SELECT id, name FROM customer;
 CREATE VIEW b_view AS SELECT id, name FROM a_view;
 """
-
-
-def run(uri: str, statements: str) -> None:
-    with closing(psycopg2.connect(uri)) as connection, connection, connection.cursor() as cursor:
-        cursor.execute(statements)
-
-
-def adopted(uri: str, by_hand: str) -> tuple[Adoption, dict[Fact, str], dict[Fact, str]]:
-    """Change a database by hand; return what is written of it, what it is made of, and what another one is made of where that has run."""
-
-    def facts(backend: Any) -> dict[Fact, str]:
-        found = backend.read_inventory().facts.items()
-        return {
-            fact: each.definition for fact, each in found if not fact.identity.endswith("public")
-        }  # the schema itself
-
-    run(uri, BASE)
-    with open_backend(Settings(uri), writing=True) as backend:
-        backend.prepare()
-        backend.store_inventory(run="r")
-        run(uri, by_hand)
-        drift = look(backend, backend.read_history())
-        assert drift.changes, drift.unknown
-        adoption = backend.adoption_of(drift.changes, managers={})
-        here = facts(backend)
-    run(uri, "DROP SCHEMA public CASCADE; CREATE SCHEMA public")
-    run(uri, BASE)
-    for statement in adoption.statements:
-        run(uri, statement)
-    with open_backend(Settings(uri)) as backend:
-        return adoption, here, facts(backend)
 
 
 WHOLE = {
@@ -117,7 +81,7 @@ SINCE_18 = {
 def test_so_does_what_came_with_postgresql_18(postgres_uri: str, postgres_server: PostgresServer, case: str) -> None:
     if postgres_server.version < 180000:
         pytest.skip("PostgreSQL 18 was the first to know it")
-    adoption, here, there = adopted(postgres_uri, SINCE_18[case])
+    adoption, here, there = adopted(postgres_uri, BASE, SINCE_18[case])
     assert adoption.left == ()
     assert there == here
     assert "\n".join(adoption.statements).count("NOT VALID") == SINCE_18[case].count("NOT VALID")
@@ -126,7 +90,7 @@ def test_so_does_what_came_with_postgresql_18(postgres_uri: str, postgres_server
 def test_a_not_null_is_written_with_its_name(postgres_uri: str, postgres_server: PostgresServer) -> None:
     """Another migration may drop it by that; before PostgreSQL 18 it had none."""
     by_hand = "CREATE TABLE q (a int CONSTRAINT a_there NOT NULL, b int NOT NULL, c int)"
-    adoption, here, there = adopted(postgres_uri, by_hand)
+    adoption, here, there = adopted(postgres_uri, BASE, by_hand)
     assert there == here
     named = " CONSTRAINT a_there" if postgres_server.version >= 180000 else ""
     assert f"a integer{named} NOT NULL,\n    b integer NOT NULL,\n    c integer\n" in adoption.statements[0]
@@ -134,7 +98,7 @@ def test_a_not_null_is_written_with_its_name(postgres_uri: str, postgres_server:
 
 @pytest.mark.parametrize("case", WHOLE)
 def test_what_is_written_makes_another_database_the_same(postgres_uri: str, case: str) -> None:
-    adoption, here, there = adopted(postgres_uri, WHOLE[case])
+    adoption, here, there = adopted(postgres_uri, BASE, WHOLE[case])
     assert adoption.left == ()
     assert there == here
 
@@ -151,7 +115,7 @@ SAID = {
 
 @pytest.mark.parametrize("by_hand", SAID)
 def test_what_is_not_written_is_said_and_what_is_written_can_run(postgres_uri: str, by_hand: str) -> None:
-    adoption, here, there = adopted(postgres_uri, by_hand)
+    adoption, here, there = adopted(postgres_uri, BASE, by_hand)
     assert here != there
     [(fact, why)] = adoption.left
     assert f"{fact.kind} {fact.identity}: {why}".startswith(SAID[by_hand])
@@ -166,7 +130,7 @@ def test_what_is_not_written_is_said_and_what_is_written_can_run(postgres_uri: s
     ],
 )
 def test_what_may_have_been_renamed_is_not_dropped(postgres_uri: str, by_hand: str, lost: str) -> None:
-    adoption, _, _ = adopted(postgres_uri, by_hand)
+    adoption, _, _ = adopted(postgres_uri, BASE, by_hand)
     assert not [each for each in adoption.statements if "DROP TABLE" in each or "DROP COLUMN" in each]
     assert len(adoption.left) == 2
     assert all("may have been renamed" in why and lost in why for _, why in adoption.left)
@@ -190,12 +154,9 @@ TYPED = "CREATE TABLE typed (word text NOT NULL DEFAULT '1', amount numeric(10,4
 
 
 @pytest.mark.parametrize("case", CONVERTED)
-def test_a_type_whose_values_need_a_cast_is_written_with_it_and_said(
-    postgres_uri: str, case: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_type_whose_values_need_a_cast_is_written_with_it_and_said(postgres_uri: str, case: str) -> None:
     by_hand, column = CONVERTED[case]
-    monkeypatch.setitem(globals(), "BASE", f"{BASE};{TYPED}")
-    adoption, here, there = adopted(postgres_uri, by_hand)
+    adoption, here, there = adopted(postgres_uri, f"{BASE};{TYPED}", by_hand)
     assert there == here
     [(fact, why)] = adoption.left
     assert (fact.identity, "look whether that keeps" in why) == (f"public.typed.{column}", True)
@@ -213,11 +174,10 @@ TYPES = [
 
 
 @pytest.mark.parametrize("by_hand", TYPES)
-def test_types_that_no_statement_makes_are_said(
-    postgres_uri: str, by_hand: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(globals(), "BASE", f"{BASE};CREATE DOMAIN given AS int CONSTRAINT low CHECK (VALUE > 0)")
-    adoption, _, _ = adopted(postgres_uri, by_hand)
+def test_types_that_no_statement_makes_are_said(postgres_uri: str, by_hand: str) -> None:
+    adoption, _, _ = adopted(
+        postgres_uri, f"{BASE};CREATE DOMAIN given AS int CONSTRAINT low CHECK (VALUE > 0)", by_hand
+    )
     assert adoption.statements == ()
     assert adoption.left
     assert all("write it by hand" in why for _, why in adoption.left)
@@ -267,18 +227,16 @@ ANEW = {
 
 
 @pytest.mark.parametrize("case", ANEW)
-def test_what_is_made_anew_loses_nothing(postgres_uri: str, case: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(globals(), "BASE", f"{BASE};{DRESSED}")
-    adoption, here, there = adopted(postgres_uri, ANEW[case])
+def test_what_is_made_anew_loses_nothing(postgres_uri: str, case: str) -> None:
+    adoption, here, there = adopted(postgres_uri, f"{BASE};{DRESSED}", ANEW[case])
     assert [each for each in adoption.left if "a cast" not in each[1]] == []
     assert there == here
     assert not any("CASCADE" in statement for statement in adoption.statements)
 
 
-def test_a_view_is_replaced_where_that_is_enough(postgres_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(globals(), "BASE", f"{BASE};{DRESSED}")
+def test_a_view_is_replaced_where_that_is_enough(postgres_uri: str) -> None:
     by_hand = "CREATE OR REPLACE VIEW solo AS SELECT id, name, nr, email FROM customer WHERE nr > 2"
-    adoption, here, there = adopted(postgres_uri, by_hand)
+    adoption, here, there = adopted(postgres_uri, f"{BASE};{DRESSED}", by_hand)
     [statement] = adoption.statements
     assert (statement.split(" AS")[0], there) == ("CREATE OR REPLACE VIEW public.solo", here)
 
@@ -296,14 +254,17 @@ def test_a_view_is_replaced_where_that_is_enough(postgres_uri: str, monkeypatch:
         ),
     ],
 )
-def test_a_view_that_something_else_needs_is_not_dropped(
-    postgres_uri: str, needs: str, told: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(globals(), "BASE", f"{BASE};{DRESSED};{needs}")
-    adoption, _, _ = adopted(postgres_uri, "ALTER VIEW solo RENAME nr TO number; CREATE INDEX byst ON customer (name)")
+def test_a_view_that_something_else_needs_is_not_dropped(postgres_uri: str, needs: str, told: str) -> None:
+    adoption, _, _ = adopted(
+        postgres_uri,
+        f"{BASE};{DRESSED};{needs}",
+        "ALTER VIEW solo RENAME nr TO number; CREATE INDEX byst ON customer (name)",
+    )
     assert [statement[:12] for statement in adoption.statements] == ["CREATE INDEX"]
     assert {fact.identity for fact, _ in adoption.left} >= {"public.solo"}
-    assert f"{told} needs public.above, which would have to be dropped" in {why for _, why in adoption.left}
+    assert f"{told} needs public.above, which would have to be dropped: write it by hand" in {
+        why for _, why in adoption.left
+    }
 
 
 def test_an_owner_is_named(postgres_uri: str, postgres_admin_uri: str) -> None:

@@ -13,6 +13,7 @@ from migrate_graph.core.adopting import Adoption, Making, adoption_of
 from migrate_graph.core.drift import RELATIONS, Drifted, Inventory
 from migrate_graph.core.footprint import Fact
 from migrate_graph.database.postgres.facts.anew import VIEWS, Anew, Ask, is_another, only_its_owner
+from migrate_graph.database.postgres.facts.retyped import Retyped
 
 INCLUDED: Final = frozenset({"column", "column order"})
 """Kinds of facts that the statement of a table or view creates together with it."""
@@ -278,14 +279,41 @@ def adoption_by(
     hidden = tuple(schema for (schema,) in ask(_HIDDEN, {}))
     unseen = [each for each in changes if hidden and each.fact.identity.startswith(hidden)]
     seen = [each for each in changes if each not in unseen]
-    known = Definitions(ask, Anew(ask, before.facts if before else {}, after.facts, managed, hidden=hidden))
+    was = before.facts if before else {}
+    retyped = Retyped(ask, was, after.facts, seen)
+    known = Definitions(ask, Anew(ask, was, after.facts, managed, hidden=hidden), retyped)
+    ordered = known.in_order()
     adoption = adoption_of(
-        known.in_order(seen), made=known.made, dropped=known.dropped, included=INCLUDED, managed=frozenset(managed)
+        ordered,
+        made=known.made,
+        dropped=known.dropped,
+        included=INCLUDED,
+        managed=frozenset(managed),
+        readers=retyped.readers,
     )
+    if adoption.statements and _mention_each_other(ordered):
+        adoption = replace(adoption, statements=(_UNCHECKED, *adoption.statements))
     left = (
         (each.fact, "the role may not look into its schema: write it by hand, or grant it USAGE") for each in unseen
     )
     return replace(adoption, left=(*adoption.left, *left))
+
+
+_UNCHECKED: Final = "SET LOCAL check_function_bodies = off"
+"""Lets the bodies of functions name what is created after them."""
+
+
+def _mention_each_other(changes: Sequence[Drifted]) -> bool:
+    """Return whether a function whose body is a text mentions another function, or a view, that the migration creates as well."""
+    kinds = {*VIEWS, "function", "procedure"}
+    made = {each.fact: each.after for each in changes if each.after is not None and each.fact.kind in kinds}
+    names = {fact: fact.identity.partition("(")[0].rpartition(".")[2].strip('"') for fact in made}
+    return any(
+        fact.kind not in VIEWS and "BEGIN ATOMIC" not in said and re.search(rf"\b{re.escape(name)}\b", said) is not None
+        for fact, said in made.items()
+        for other, name in names.items()
+        if other != fact
+    )
 
 
 class Definitions:
@@ -294,21 +322,29 @@ class Definitions:
     Args:
         ask: runs a query.
         anew: decides which views are dropped and created again.
+        retyped: knows the changes, and what else is dropped and created again for them.
     """
 
-    def __init__(self, ask: Ask, anew: Anew) -> None:
+    def __init__(self, ask: Ask, anew: Anew, retyped: Retyped) -> None:
         self._ask = ask
         self._anew = anew
+        self._retyped = retyped
+        self._views: frozenset[str] = frozenset()
         self._told: frozenset[Fact] = frozenset()
 
-    def in_order(self, changes: Sequence[Drifted]) -> list[Drifted]:
+    def in_order(self) -> list[Drifted]:
         """Return the changes in an order in which objects can be created: a partition after its parent, a view after what it reads.
 
         Views that block a change are added. Objects that are created and dropped together with another one are left out: the sequence of
         an identity column, what a table has from its parent, the attributes of a type.
         """
-        changes = self._anew.along(changes)
+        retyped = self._retyped
+        while True:
+            changes = self._anew.along(retyped.along(), retyped.remade, retyped.refused)
+            if not retyped.refuse_what(self._anew.refused_reader):
+                break
         levels = self._anew.levels()
+        self._views = frozenset(change.fact.identity for change in changes if change.fact.kind in VIEWS)
         told = self._told = frozenset(change.fact for change in changes)
         gone = {fact for change in changes if change.after is None for fact in (change.fact, *change.parts)}
         moved = {
@@ -319,7 +355,15 @@ class Definitions:
             and each.after
             and _PARENT.findall(each.before) != _PARENT.findall(each.after)
         }
-        kept = [change for change in changes if not (_goes_with(change, gone) or self._goes_along(change, told, moved))]
+        added = {
+            self._retyped.relation_of(fact) for fact in retyped.remade if fact.kind == "column"
+        }  # they come last, as they are now
+        kept = [
+            change
+            for change in changes
+            if not (_goes_with(change, gone) or self._goes_along(change, told, moved))
+            and not (change.fact.kind == "column order" and change.relation in added)
+        ]
         kept = [
             replace(
                 each,
@@ -331,11 +375,11 @@ class Definitions:
         ]
         return sorted(
             kept,
-            key=lambda each: levels.get(each.fact.identity, 0) if each.fact.kind in VIEWS else self._number(each.fact),
+            key=lambda each: (levels.get(each.fact.identity, 0), self._number(each.fact, each.relation)),
         )
 
-    def _number(self, fact: Fact) -> int:
-        """Return the OID of a relation or function; 0 where it does not exist, and for other kinds."""
+    def _number(self, fact: Fact, relation: str) -> int:
+        """Return the OID of a relation or function, or the place of a column; 0 where it does not exist, and for other kinds."""
         if fact.kind in RELATIONS:
             query = "SELECT CAST(CAST(to_regclass(%(name)s) AS oid) AS int8)"
         elif fact.kind in {"function", "procedure"}:
@@ -343,9 +387,14 @@ class Definitions:
                 "SELECT CAST(p.oid AS int8) FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace "
                 "WHERE format('%%I.%%I(%%s)', n.nspname, p.proname, pg_get_function_identity_arguments(p.oid)) = %(name)s"
             )
+        elif fact.kind == "column":
+            query = (
+                "SELECT CAST(a.attnum AS int8) FROM pg_attribute a WHERE a.attrelid = to_regclass(%(relation)s) AND "
+                f"quote_ident(a.attname) = %(part)s AND {_REAL}"
+            )
         else:
             return 0
-        rows = self._ask(query, {"name": fact.identity})
+        rows = self._ask(query, _names(fact, relation))
         return (rows and rows[0][0]) or 0
 
     def _comes_along(self, fact: Fact, relation: str) -> bool:
@@ -384,7 +433,9 @@ class Definitions:
     def made(self, change: Drifted, fact: Fact) -> Making:
         """Return the statements that create an object, or change it to its present state; none where they cannot be written."""
         if why := self._anew.why_left(change):
-            return Making(doubts=[why] if fact.kind in VIEWS else [])
+            return Making(doubts=[why] if fact.kind in {*VIEWS, "function", "procedure"} else [])
+        if why := self._retyped.refused.get(fact, ""):
+            return Making(doubts=[why])
         if fact.kind == "comment":
             return self._comment(fact)
         if _is_of_a_domain(change):
@@ -407,8 +458,10 @@ class Definitions:
 
     def _place_of(self, fact: Fact, statement: str, names: Mapping[str, str]) -> str:
         """Return the kind of objects together with which this one is created; empty for its own kind."""
-        if fact.kind == "function":
-            return "type" if self._ask(_IS_FOR_A_DEFAULT, names) else ""
+        if fact.kind in {"function", "procedure"}:
+            if self._anew.needs_one_of(fact.identity, self._views):
+                return "view"
+            return "type" if fact.kind == "function" and self._ask(_IS_FOR_A_DEFAULT, names) else ""
         if fact.kind != "constraint":
             return ""
         said = statement.partition(f" ADD CONSTRAINT {names['part']} ")[2]
@@ -422,13 +475,16 @@ class Definitions:
         if kind in VIEWS and name in self._anew.views:
             created = self._created(change.fact, change.relation)
             return replace(self._anew.making(change), now=created.now, gone=[self.dropped(change)])
-        if kind == "column":
+        is_remade = change.fact in self._retyped.remade
+        if kind == "column" and not is_remade:
             return self._column(change)
-        is_written = kind in _REPLACED | _REMADE and not self._comes_along(change.fact, change.relation)
-        if not is_written or only_its_owner(change.before or "", change.after or ""):
+        is_written = (is_remade or kind in _REPLACED | _REMADE) and not self._comes_along(change.fact, change.relation)
+        if not is_written or (
+            change.before != change.after and only_its_owner(change.before or "", change.after or "")
+        ):
             return Making()
         made = self._created(change.fact, change.relation)
-        if not made.now or kind == "view" or (kind in _REPLACED and not is_another(change)):
+        if not made.now or kind == "view" or (kind in _REPLACED and not is_another(change) and not is_remade):
             return made
         return replace(made, later=[*made.later, *self._kept(change)], gone=[self.dropped(change)])
 
@@ -486,7 +542,7 @@ class Definitions:
 
     def dropped(self, change: Drifted) -> str:
         """Return the statement that drops an object; empty where it cannot be written."""
-        if self._anew.why_left(change):
+        if self._anew.why_left(change) or change.fact in self._retyped.refused:
             return ""
         if change.fact.kind == "comment":
             kind, name = _commented(change.fact)

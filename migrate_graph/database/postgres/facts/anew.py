@@ -41,6 +41,19 @@ CROSS JOIN LATERAL (
 ) AS x(read) WHERE r.rulename = '_RETURN' AND c.relkind IN ('v', 'm') AND c.oid >= 16384
 """
 
+# What a routine reads, as far as the server knows: views, by the types of its head or its SQL body, and other routines.
+_ROUTINES_READ: Final = """
+SELECT DISTINCT format('%%I.%%I(%%s)', n.nspname, p.proname, pg_get_function_identity_arguments(p.oid)), x.read FROM pg_proc p
+JOIN pg_namespace n ON n.oid = p.pronamespace JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid
+CROSS JOIN LATERAL (
+  SELECT format('%%I.%%I', m.nspname, c.relname) FROM pg_class c JOIN pg_namespace m ON m.oid = c.relnamespace WHERE c.relkind IN ('v', 'm')
+    AND (d.refclassid = 'pg_class'::regclass AND c.oid = d.refobjid OR d.refclassid = 'pg_type'::regclass AND EXISTS (SELECT FROM pg_type t
+    WHERE t.oid = c.reltype AND d.refobjid IN (t.oid, t.typarray)))
+  UNION ALL SELECT format('%%I.%%I(%%s)', m.nspname, q.proname, pg_get_function_identity_arguments(q.oid)) FROM pg_proc q
+    JOIN pg_namespace m ON m.oid = q.pronamespace WHERE d.refclassid = 'pg_proc'::regclass AND q.oid = d.refobjid AND q.oid <> p.oid
+) AS x(read) WHERE p.oid >= 16384
+"""
+
 # An object that depends on a view and is no view itself, so that it cannot be created again here.
 _NEEDED: Final = """
 SELECT pg_describe_object(d.classid, d.objid, d.objsubid) FROM pg_class c JOIN pg_type t ON t.oid = c.reltype
@@ -82,24 +95,70 @@ class Anew:
         self._reads: dict[str, set[str]] = {}
         for reader, read in ask(_READS, {}):
             self._reads.setdefault(reader, set()).add(read)
+        self._called: dict[str, set[str]] = {}
+        for routine, read in ask(_ROUTINES_READ, {}):
+            self._called.setdefault(routine, set()).add(read)
         self.kinds = {fact.identity: fact for fact in after if fact.kind in VIEWS}
         self.refused: dict[str, str] = {}
         self.views: frozenset[str] = frozenset()
 
     def levels(self) -> dict[str, int]:
-        """Return the place of each view in an order in which views can be made."""
-        graph = {view: self._reads.get(view, set()) & self.kinds.keys() for view in self.kinds}
-        try:
-            return {view: at for at, view in enumerate(TopologicalSorter(graph).static_order())}
-        except CycleError:  # the server lets views be replaced so that they read each other
-            return {}
+        """Return for views and routines the length of the longest chain of such below each: what stands lower is made first."""
+        levels: dict[str, int] = {}
+        graph, _ = self._order()
+        for name in TopologicalSorter(graph).static_order():
+            levels[name] = max((levels[each] + 1 for each in graph[name]), default=0)
+        return levels
 
-    def along(self, changes: Sequence[Drifted]) -> list[Drifted]:
-        """Decide which views are made anew; return the changes with them, and without what comes back with them."""
-        roots = {*self._by_themselves(changes), *self._in_the_way(changes)} - self._managed
+    def _order(self) -> tuple[dict[str, set[str]], set[str]]:
+        """Return what each view and routine reads of these; and those left out, because they read each other in a circle."""
+        graph = {**self._called, **{view: self._reads.get(view, set()) for view in self.kinds}}
+        circle: set[str] = set()
+        while True:
+            known = graph.keys() - circle
+            open_graph = {name: graph[name] & known for name in known}
+            try:
+                TopologicalSorter(open_graph).prepare()
+            except CycleError as error:
+                circle |= {*error.args[1]}
+            else:
+                return open_graph, circle
+
+    def needs_one_of(self, routine: str, views: AbstractSet[str]) -> bool:
+        """Return whether a routine reads one of some views, itself or through other routines and views."""
+        return bool(self._below(routine) & views)
+
+    def _below(self, name: str) -> set[str]:
+        """Return what a view or routine reads, itself or through other views and routines."""
+        found: set[str] = set()
+        waiting = [name]
+        while waiting:
+            each = waiting.pop()
+            new = (self._called.get(each, set()) | self._reads.get(each, set())) - found
+            found |= new
+            waiting += new
+        return found
+
+    def refused_reader(self, names: AbstractSet[str]) -> str:
+        """Return why a view that reads one of some columns or routines cannot be dropped; empty where each can, or none reads them."""
+        views = sorted(view for view in self.refused if self._reads.get(view, set()) & names)
+        return f"{views[0]} reads it, and {self.refused[views[0]]}" if views else ""
+
+    def along(
+        self, changes: Sequence[Drifted], remade: AbstractSet[Fact] = frozenset(), left: Collection[Fact] = ()
+    ) -> list[Drifted]:
+        """Decide which views are made anew; return the changes with them, and without what comes back with them.
+
+        Args:
+            changes: what changed.
+            remade: routines and columns that are dropped and created again.
+            left: what is left to be written by hand.
+        """
+        roots = {*self._by_themselves(changes), *self._in_the_way(changes, remade, left)} - self._managed
         with_readers = {root: self._closed(root, changes) for root in sorted(roots)}
         for found in with_readers.values():
             self._refuse(found, next(filter(None, map(self._why_not, sorted(found))), ""))
+        self._refuse_readers(changes, {fact.identity for fact in left})
         known = -1
         while known < len(self.refused):  # one may stand on another
             known = len(self.refused)
@@ -118,6 +177,22 @@ class Anew:
             ),
         ]
 
+    def _refuse_readers(self, changes: Sequence[Drifted], left: AbstractSet[str]) -> None:
+        """Refuse the changed views and routines that read each other in a circle, or read what is left to be written by hand."""
+        kinds = {*VIEWS, "function", "procedure"}
+        told = {change.fact.identity for change in changes if change.fact.kind in kinds and change.after is not None}
+        _, circle = self._order()
+        circle = circle if circle & told else set()
+        for name in sorted(told):
+            below = sorted(self._below(name) & (circle | left))
+            if name in circle:
+                self._refuse(
+                    [name],
+                    f"it is in a circle with {', '.join(sorted(circle - {name})) or 'itself'}, so that no order is right",
+                )
+            elif below:
+                self._refuse([name], f"it needs {below[0]}, which is not written")
+
     def _by_themselves(self, changes: Sequence[Drifted]) -> Iterator[str]:
         """Yield the views that cannot be replaced by what they are now."""
         told = {change.relation for change in changes}
@@ -134,7 +209,7 @@ class Anew:
     def _keeps_columns(self, view: str) -> bool:
         was, now = (
             {
-                fact: (_type(each.definition), _COLLATED.findall(each.definition))
+                fact: (type_of(each.definition), _COLLATED.findall(each.definition))
                 for fact, each in facts.items()
                 if fact.kind == "column" and each.relation == view
             }
@@ -142,19 +217,27 @@ class Anew:
         )
         return was.items() <= now.items()
 
-    def _in_the_way(self, changes: Sequence[Drifted]) -> Iterator[str]:
+    def _in_the_way(
+        self, changes: Sequence[Drifted], remade: AbstractSet[Fact], left: Collection[Fact]
+    ) -> Iterator[str]:
         """Yield the views that read, or have read, what is dropped or changed below them."""
         gone = {each.relation for each in changes if each.after is None and each.relation == each.fact.identity}
         moved = [
             each
             for each in changes
-            if each.fact.kind == "column" and each.before is not None and each.relation not in self.kinds
+            if each.fact.kind == "column"
+            and each.before is not None
+            and each.relation not in self.kinds
+            and each.fact not in left
         ]
         gone |= {each.relation for each in moved}
         changed = {
-            each.fact.identity for each in moved if each.after is not None and _type(each.before) != _type(each.after)
+            each.fact.identity
+            for each in moved
+            if each.after is not None and type_of(each.before) != type_of(each.after)
         }
         changed |= {each.fact.identity for each in changes if each.fact.kind == "function" and is_another(each)}
+        changed |= {fact.identity for fact in remade}
         yield from (view for view, reads in self._reads.items() if reads & changed and view in self.kinds)
         yield from self._have_mentioned(gone, changes)
 
@@ -229,7 +312,7 @@ def _belongings(view: Relation, made: Made) -> Iterable[str]:
 def _belongs(change: Drifted, views: Collection[str]) -> bool:
     """Return whether something is one of some views, or comes and goes with it."""
     kind, name = change.fact.kind, change.fact.identity
-    if change.relation in views:
+    if change.relation in views or name in views:
         return True
     if kind in {"comment", "security label"}:
         return any(name.endswith((f" {view}", f" on {view}")) or f" column {view}." in name for view in views)
@@ -261,5 +344,15 @@ def _keeps_list(before: str, after: str) -> bool:
     return was == now or now.startswith(f"{was},")
 
 
-def _type(definition: str | None) -> str:
-    return re.split(r" (?:not null|default|collate|storage|statistics|inherited)\b", definition or "", maxsplit=1)[0]
+def type_of(definition: str | None) -> str:
+    """Return the type in the definition of a column."""
+    return re.split(
+        r" (?:not null|default|generated|identity|collate|storage|statistics|inherited)\b", definition or "", maxsplit=1
+    )[0]
+
+
+def is_read_by(definition: str, relation: str) -> bool:
+    """Return whether the server knows of a routine that it reads a relation, or returns its rows: from its head, or its SQL body."""
+    head, _, rest = definition.partition("\n LANGUAGE ")
+    seen = head + (rest if "BEGIN ATOMIC" in rest else "")
+    return re.search(rf"(?<![\w.\"]){re.escape(relation)}(?![\w\"])", seen) is not None
