@@ -151,7 +151,8 @@ class PostgresServer:
             conf.write(
                 f"listen_addresses = '127.0.0.1'\nport = {self.port}\nunix_socket_directories = '{self.directory}'\n"
                 "fsync = off\nsynchronous_commit = off\nfull_page_writes = off\nshared_buffers = 32MB\n"
-                "min_wal_size = 32MB\nmax_wal_size = 256MB\nmax_connections = 100\ntimezone = 'UTC'\nlc_messages = 'C'\nautovacuum = off\n"
+                "min_wal_size = 32MB\nmax_wal_size = 256MB\nmax_connections = 100\nmax_prepared_transactions = 5\n"
+                "timezone = 'UTC'\nlc_messages = 'C'\nautovacuum = off\n"
             )
 
     def start(self) -> None:

@@ -104,8 +104,8 @@ class LockHolder(Struct, frozen=True):
     """Who holds the lock.
 
     Attributes:
-        pid: of the server's backend (PostgreSQL) or of the process (SQLite).
-        application: its application_name or host.
+        pid: of the server's backend (PostgreSQL) or of the process (SQLite); 0 for a prepared transaction, which has neither.
+        application: its application_name or host; the name of a prepared transaction.
         client: address of the client; empty when unknown.
         since: when it connected or took the lock, as text; empty when unknown.
         role: who is logged in (PostgreSQL); empty when unknown.
@@ -125,7 +125,13 @@ class LockHolder(Struct, frozen=True):
 
     def __str__(self) -> str:
         role, since = f"role {self.role}" if self.role else "", f"since {self.since}" if self.since else ""
-        known = (f"pid {self.pid}", role, self.application, self.client, since)
+        known = (
+            f"pid {self.pid}" if self.pid else "a prepared transaction",
+            role,
+            self.application,
+            self.client,
+            since,
+        )
         return ", ".join(filter(None, known))
 
 

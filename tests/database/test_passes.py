@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -14,6 +15,8 @@ from stand import Stand
 
 from migrate_graph.cli.run_text import summary
 from migrate_graph.core.events import Outcome, RunFinished
+from migrate_graph.database.postgres.session.held_lock import RUN_CLASS, lock_key
+from migrate_graph.errors import LockTimeout
 
 
 class _Plain:
@@ -131,6 +134,39 @@ def test_a_lock_that_somebody_holds(postgres_uri: str) -> None:
     assert following(finished) == "next: migrate apply, when nobody holds what it waited for"
     assert "it was waiting for a lock held by pid" in finished.results[0].error
     assert stand.run(raising(lambda db: db.executesql("DROP TABLE held"))).succeeded
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("holds", ["LOCK TABLE held", "INSERT INTO held VALUES (1)"])
+def test_a_lock_that_a_prepared_transaction_holds(postgres_uri: str, holds: str) -> None:
+    """It has no session that could be found or ended: its name is what is needed."""
+    with closing(psycopg2.connect(postgres_uri)) as other, other.cursor() as cursor:
+        other.autocommit = True
+        cursor.execute("CREATE TABLE held (id integer)")
+        cursor.execute(f"BEGIN; {holds}; PREPARE TRANSACTION 'it''s'")
+        finished = Stand(postgres_uri, lock_timeout=1.5).run(
+            raising(lambda db: db.executesql("DROP TABLE held")), tries=1
+        )
+        cursor.execute("ROLLBACK PREPARED 'it''s'")
+    held_by = r"""it was waiting for a lock held by the prepared transaction "it's" \(role \w+, since [^)]+\), which COMMIT PREPARED or"""
+    assert re.search(held_by, finished.results[0].error)
+
+
+@pytest.mark.postgres
+def test_a_prepared_transaction_that_holds_our_lock(postgres_uri: str) -> None:
+    """What ends it is the statement that the hint tells."""
+    stand = Stand(postgres_uri)
+    assert stand.run(raising(lambda _db: None)).succeeded
+    with closing(psycopg2.connect(postgres_uri)) as other, other.cursor() as cursor:
+        other.autocommit = True
+        key = lock_key("public", "ewh_implemented_features")
+        cursor.execute(f"BEGIN; SELECT pg_advisory_xact_lock({RUN_CLASS}, {key}); PREPARE TRANSACTION 'o''s'")
+        with pytest.raises(LockTimeout, match=r"held by a prepared transaction, role \w+, o's, since") as refused:
+            stand.run(raising(lambda _db: None))
+        statement = refused.value.hint.rpartition("to end it: ")[2]
+        assert statement == "ROLLBACK PREPARED 'o''s'"
+        cursor.execute(statement)
+    assert stand.run(raising(lambda _db: None)).succeeded
 
 
 @pytest.mark.postgres

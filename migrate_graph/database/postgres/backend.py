@@ -29,7 +29,7 @@ from migrate_graph.database.postgres.requirements import (
     unmet,
     without_schema,
 )
-from migrate_graph.database.postgres.session.at_work import AtWork
+from migrate_graph.database.postgres.session.at_work import AtWork, how_to_end
 from migrate_graph.database.postgres.session.connection import WorkConnection
 from migrate_graph.database.postgres.session.cursor import send
 from migrate_graph.database.postgres.session.held_lock import RUN_CLASS, WORK_CLASS, HeldLock, lock_key
@@ -377,7 +377,7 @@ class PostgresBackend(Bookkeeping):
         return self._at_work.run(self._lock_key())
 
     def how_to_end(self, holder: LockHolder) -> str:
-        return f"SELECT pg_terminate_backend({holder.pid})"
+        return how_to_end(holder)
 
     # -- state ----------------------------------------------------------------------------------------------------------------
 

@@ -12,12 +12,41 @@ from migrate_graph.core.events import LockHolder
 from migrate_graph.database.postgres.session.held_lock import ADVISORY, RUN_CLASS, WORK_CLASS
 from migrate_graph.redaction import redact
 
-BLOCKERS = (
-    "SELECT b.pid, b.usename, b.application_name, coalesce(b.state, ''), pg_catalog.to_char(coalesce(b.xact_start, b.backend_start), "
-    "'YYYY-MM-DD HH24:MI:SS TZ') FROM pg_catalog.pg_stat_activity w CROSS JOIN LATERAL pg_catalog.unnest(pg_catalog.pg_blocking_pids(w.pid)) p "
-    "JOIN pg_catalog.pg_stat_activity b ON b.pid = p"
+_PREPARED = (
+    "SELECT x.gid, x.owner, x.prepared FROM pg_catalog.pg_locks t JOIN pg_catalog.pg_prepared_xacts x ON x.transaction = t.transactionid "
+    "WHERE t.locktype = 'transactionid' AND t.pid IS NULL AND t.virtualtransaction = {lock}.virtualtransaction"
 )
-"""SQL: the sessions that block sessions `w`; a condition on `w` must be appended. Their statements are not read: those are private."""
+"""SQL: the prepared transaction that holds a lock; each of them also holds the lock on its own number, and has no session."""
+
+_SAME_LOCK = " AND ".join(
+    f"h.{column} IS NOT DISTINCT FROM l.{column}"
+    for column in (
+        "locktype",
+        "database",
+        "relation",
+        "page",
+        "tuple",
+        "virtualxid",
+        "transactionid",
+        "classid",
+        "objid",
+        "objsubid",
+    )
+)
+
+BLOCKERS = f"""SELECT b.pid, b.role, b.application, coalesce(b.state, ''), pg_catalog.to_char(b.since, 'YYYY-MM-DD HH24:MI:SS TZ')
+    FROM pg_catalog.pg_stat_activity w CROSS JOIN LATERAL pg_catalog.unnest(pg_catalog.pg_blocking_pids(w.pid)) p
+    CROSS JOIN LATERAL (
+        SELECT s.pid, s.usename AS role, s.application_name AS application, s.state, coalesce(s.xact_start, s.backend_start) AS since, s.xact_start
+        FROM pg_catalog.pg_stat_activity s WHERE s.pid = p
+        UNION ALL
+        SELECT 0, x.owner, x.gid, '', x.prepared, x.prepared
+        FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_locks h ON h.pid IS NULL AND h.granted AND {_SAME_LOCK}
+        CROSS JOIN LATERAL ({_PREPARED.format(lock="h")}) x
+        WHERE p = 0 AND l.pid = w.pid AND NOT l.granted
+    ) b"""
+"""SQL: the sessions (0: prepared transactions, which have none) that block sessions `w`; a condition on `w` must be appended. Their
+statements are not read: those are private."""
 
 FIRST_BLOCKER = f"{BLOCKERS} WHERE w.pid = %s ORDER BY b.xact_start NULLS LAST LIMIT 1"
 """SQL: of the sessions that block one session, the one with the oldest transaction."""
@@ -33,11 +62,12 @@ _HOLDS = f"{ADVISORY} AND l.classid = CAST(%s AS pg_catalog.oid) AND l.objid = C
 """SQL condition: `l`, a row of pg_locks, is the advisory lock with these two keys; see `_as_numbers`."""
 
 _HOLDERS = (
-    "SELECT a.pid, a.usename, a.application_name, coalesce(pg_catalog.host(a.client_addr), ''), "
-    "pg_catalog.to_char(a.backend_start, 'YYYY-MM-DD HH24:MI:SS TZ') "
-    f"FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid WHERE {_HOLDS} "
-    "AND l.pid <> ALL (CAST(%s AS pg_catalog.int4[])) GROUP BY a.pid, a.usename, a.application_name, a.client_addr, a.backend_start "
-    "ORDER BY a.backend_start"
+    "SELECT coalesce(a.pid, 0), coalesce(a.usename, x.owner), coalesce(a.application_name, x.gid), coalesce(pg_catalog.host(a.client_addr), ''), "
+    "pg_catalog.to_char(coalesce(a.backend_start, x.prepared), 'YYYY-MM-DD HH24:MI:SS TZ') "
+    "FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid "
+    f"LEFT JOIN LATERAL ({_PREPARED.format(lock='l')} AND l.pid IS NULL) x ON true WHERE {_HOLDS} "
+    "AND coalesce(a.pid, 0) <> ALL (CAST(%s AS pg_catalog.int4[])) AND (a.pid IS NOT NULL OR x.gid IS NOT NULL) "
+    "GROUP BY a.pid, a.usename, a.application_name, a.client_addr, a.backend_start, x.owner, x.gid, x.prepared ORDER BY a.backend_start"
 )
 
 
@@ -71,7 +101,10 @@ class AtWork(Struct, frozen=True):
         return replace(holder, migration=migration, beside=tuple(beside), held_up=held_up)
 
     def holder(self, kind: int, key: int) -> LockHolder | None:
-        """Return the session that holds a lock; of several that share it, the oldest. Sessions of this run are left out."""
+        """Return the session that holds a lock; of several that share it, the oldest. Sessions of this run are left out.
+
+        A prepared transaction has no session: its pid is 0.
+        """
         return next(iter(self._holders(kind, key)), None)
 
     def _holders(self, kind: int, key: int) -> list[LockHolder]:
@@ -79,7 +112,6 @@ class AtWork(Struct, frozen=True):
         return [
             LockHolder(pid, redact(application or "", *self.secrets), client, since or "", role or "")
             for pid, role, application, client, since in rows
-            if pid is not None
         ]
 
     def _held_up(self, worker: LockHolder) -> str:
@@ -108,6 +140,14 @@ class AtWork(Struct, frozen=True):
         return _waited_for_by(rows[0], self.secrets) if rows else ""
 
 
+def how_to_end(holder: LockHolder) -> str:
+    """Return the statement that ends the holder of a lock."""
+    if holder.pid:
+        return f"SELECT pg_terminate_backend({holder.pid})"
+    name = holder.application.replace("'", "''")
+    return f"ROLLBACK PREPARED '{name}'"
+
+
 def blocked_by(row: tuple[Any, ...], secrets: tuple[str, ...]) -> str:
     """Return in words which session blocks another one.
 
@@ -125,6 +165,8 @@ def _waited_for_by(row: tuple[Any, ...], secrets: tuple[str, ...]) -> str:
 
 def _session(row: tuple[Any, ...]) -> str:
     pid, role, application, state, since = row
+    if not pid:
+        return f"the prepared transaction {application!r} (role {role}, since {since}), which COMMIT PREPARED or ROLLBACK PREPARED ends"
     # Of another role's session the server may show only the process and the role.
     said = (f"role {role}" if role else "", application, state, f"since {since}" if since else "")
     known = ", ".join(filter(None, said))
