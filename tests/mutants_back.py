@@ -10,6 +10,7 @@ AUTO = "tests/database/test_down_auto.py"
 APPROVED = "tests/database/test_approved.py"
 CONDITIONS = "tests/database/test_conditions.py -k rehearsal_asks"
 DOWN = "tests/database/test_revert.py"
+KILLED = "tests/faults/test_revert_faults.py"
 TYPED = "tests/cli/test_cli_revert.py"
 SEALED = "tests/unit/test_core_sealed.py"
 SEALS = "tests/cli/test_cli_sealed.py"
@@ -46,6 +47,7 @@ _SAID = (
     ("tables of pyDAL", "workflow/laboratory/derived_down.py", "        self._files.forget(db, self._gone)", "        pass", f"{AUTO} -k pydal"),
     ("tables of pyDAL that stay", WAYS, "                down.put_back()", "                pass", f"{AUTO} -k pydal"),
     ("tables of pyDAL in a copy", "database/table_files.py", "        if self._database != database:", "        if False:", f"{AUTO} -k pydal"),
+    ("a decision about a revert brings its views back", "workflow/mark.py", "            if history.views_down:\n", "            if False:\n", f"{KILLED} -k decision_brings"),
     ("edited since", REVERT, "    _refuse_edited(found, name, options, observer)\n", "    pass\n", f"{DOWN} -k edited_since"),
     ("a version that is complete no more", REVERT, "            flag.path.unlink(missing_ok=True)", "            pass", f"{DOWN} -k complete_no_more"),
     ("dependents that are applied", REVERT, "    if len(names) > 1 and not with_dependents:", "    if False:", f"{DOWN} -k undone_in_order"),

@@ -12,6 +12,7 @@ from migrate_graph.errors import DecisionNeeded, UsageError
 from migrate_graph.messages import typed
 from migrate_graph.workflow.locked import locked
 from migrate_graph.workflow.project import Project, unknown_name
+from migrate_graph.workflow.repair import repair_as_if
 
 _UNDECIDED = frozenset({AttemptState.RUNNING, AttemptState.FAILED, AttemptState.REVERTING, AttemptState.REVERT_FAILED})
 
@@ -42,6 +43,8 @@ def mark(
 def resolve(project: Project, name: str, *, way: str, reason: str, observer: Observer) -> None:
     """Decide about an interrupted migration: it counts as applied, or it runs again. Of a revert: it is still applied, or it is reverted.
 
+    The views that a revert has left down come up before that is recorded: `migrate apply` would apply again what is reverted.
+
     Args:
         project: the project that declares the migration.
         name: name of the migration.
@@ -51,9 +54,9 @@ def resolve(project: Project, name: str, *, way: str, reason: str, observer: Obs
 
     Raises:
         UsageError: the migration does not wait for a decision, or not for this one.
-        DecisionNeeded: somebody else has decided about it, or run it, in the meantime.
+        DecisionNeeded: somebody else has decided about it, or run it, in the meantime; or a view cannot come up, and nothing is decided.
     """
-    with locked(project.config, observer) as (backend, _, _):
+    with locked(project.config, observer) as (backend, _, interruption):
         history = backend.read_history()
         attempt = history.last_attempts().get(name)
         if attempt is None and name not in project.graph.migrations:
@@ -77,6 +80,10 @@ def resolve(project: Project, name: str, *, way: str, reason: str, observer: Obs
             code = next(
                 (each.fingerprint for each in reversed(history.attempts) if each.name == name and not each.reverts), ""
             )
+            there = history.applied | {name} if applied else history.applied - {name}
+            again = f"{typed('migrate resolve', name, way)} again"
+            if history.views_down:
+                repair_as_if(project, backend, observer, interruption, there, then=again)
         done = backend.resolve(
             name, attempt=attempt.id, applied=applied, reason=reason, run=str(uuid.uuid4()), fingerprint=code
         )

@@ -78,15 +78,45 @@ def read_and_repair(
     if missing and (undecided := sorted(history.half_undone())):  # which views should exist depends on the decision
         raise decision_needed(undecided, Reading(history=history))
     if missing:
-        raise DecisionNeeded(
-            "views are missing and could not be brought back: "
-            + "; ".join(
-                f"{one.manager} ({', '.join(one.relations) or 'never created'}): {one.error}" for one in missing
-            ),
-            hint=f"mend what the message names, then {'revert' if reverts else 'run migrate apply'} again; their definitions are kept in the database\n"
-            f"or, for a view that is not wanted any more: {typed('migrate views forget', missing[0].manager)}",
-        )
+        raise _missing(missing, f"{'revert' if reverts else 'run migrate apply'} again")
     return Reading(history=backend.read_history(), database=backend.label)
+
+
+def _missing(missing: tuple[Unrepaired, ...], then: str) -> DecisionNeeded:
+    told = "; ".join(f"{one.manager} ({', '.join(one.relations) or 'never created'}): {one.error}" for one in missing)
+    return DecisionNeeded(
+        f"views are missing and could not be brought back: {told}",
+        hint=f"mend what the message names, then {then}; their definitions are kept in the database\n"
+        f"or, for a view that is not wanted any more: {typed('migrate views forget', missing[0].manager)}",
+    )
+
+
+def repair_as_if(
+    project: Project,
+    backend: Backend,
+    observer: Observer,
+    interruption: Interruption,
+    applied: frozenset[str],
+    *,
+    then: str,
+) -> None:
+    """Bring up the views that are down, as they should be when these migrations are applied, which is about to be recorded.
+
+    Args:
+        project: the project that declares the views.
+        backend: the database; the lock is held.
+        observer: called for each view that is brought up.
+        interruption: knows whether a signal has arrived.
+        applied: names of migrations.
+        then: what to do when the cause of a failure is mended.
+
+    Raises:
+        DecisionNeeded: a view cannot be brought up.
+        DatabaseError: the database could not be reached any more.
+        Stopped: a signal arrived.
+    """
+    if missing := _bring_back_views(project, backend, observer, interruption, applied, restored=False):
+        raise _missing(missing, then)
 
 
 def _bring_back_views(

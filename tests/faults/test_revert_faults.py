@@ -171,6 +171,31 @@ def test_killed_after_a_commit_of_its_own_it_asks(anywhere: Field, way: str) -> 
     assert (after.views, after.views_down, _columns(anywhere)) == ({"v"}, set(), 2)
 
 
+@pytest.mark.parametrize("way", ["--reverted", "--applied"])
+def test_its_decision_brings_the_views_back_and_applies_nothing(anywhere: Field, way: str) -> None:
+    """`migrate apply` would apply again what is reverted."""
+    anywhere.write(SHOP.replace("END", 'db.commit(); here("kept")'))
+    assert anywhere.apply().code == 0
+    anywhere.migrate("revert", "total_2", "--yes", fatal=("kept", _passes(anywhere)))
+    told = " ".join(anywhere.migrate("status").output.split())
+    assert "DOWN, with their definitions stored: V, V2; the next `migrate apply` brings them back" in told
+    if way == "--applied" and anywhere.is_postgres:  # its column is gone; SQLite looks at a query only when it is read
+        ended = anywhere.migrate("resolve", "total_2", way)
+        assert ended.code == 5
+        told = " ".join(ended.output.split())
+        assert "views are missing and could not be brought back: V2" in told
+        assert "then migrate resolve total_2 --applied again" in told
+        assert "interrupted" in anywhere.migrate("status").output, "nothing is decided"
+    if way == "--applied":
+        anywhere.query("ALTER TABLE base ADD COLUMN total integer")
+    ended = anywhere.migrate("resolve", "total_2", way)
+    assert ended.code == 0, ended.output
+    after = anywhere.probe()
+    assert after.ledger == {"base_1": "T", "total_2": "T" if way == "--applied" else "F"}
+    assert (after.views, after.views_down, _columns(anywhere)) == ({"v"}, set(), 2 if way == "--applied" else 1)
+    assert "DOWN" not in anywhere.migrate("status").output
+
+
 def test_a_signal_stops_it_and_everything_is_as_it_was(anywhere: Field) -> None:
     anywhere.write(SHOP.replace("END", 'print("here"); time.sleep(60)'))
     assert anywhere.apply().code == 0

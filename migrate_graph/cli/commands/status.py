@@ -296,6 +296,11 @@ def _attention(report: StatusReport, style: TextStyle) -> Iterator[str]:
         and (by_state[State.PENDING] or by_state[State.FAILED] or by_state[State.REVERTED])
     ):
         commands = ["migrate plan"]
+    down = [state.view.name for state in report.views if state.down]
+    if down and report.lock_holder is None:  # a run that is at work brings them back itself
+        told = f"DOWN, with their definitions stored: {listed(down)}; the next `migrate apply` brings them back before it runs anything"
+        lines += style.lines(told, indent=2, tone="warning")
+        commands = commands or ["migrate apply"]
     if commands:
         lines.append(f"{style.paint('next:', 'info')} {commands[0]}")
         lines += [f"      {command}" for command in commands[1:]]
