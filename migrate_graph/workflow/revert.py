@@ -14,6 +14,7 @@ from migrate_graph.core.footprint import Fact, Footprint, Statement
 from migrate_graph.core.graph import Node, NodeKind
 from migrate_graph.core.plan import Plan
 from migrate_graph.core.undoing import undone_with
+from migrate_graph.database import open_backend
 from migrate_graph.database.cascades import cascades_of, dropping_deletes
 from migrate_graph.errors import DecisionNeeded, ExitCode, MigrateGraphError, StillRequired, UsageError
 from migrate_graph.messages import counted, typed
@@ -23,7 +24,7 @@ from migrate_graph.workflow.assessment import Assessment, Judging, assess
 from migrate_graph.workflow.laboratory.back_and_forth import Trip, undo_step
 from migrate_graph.workflow.locked import locked
 from migrate_graph.workflow.locked_run import LockedRun
-from migrate_graph.workflow.project import Project, Reading, read_history, unknown_name
+from migrate_graph.workflow.project import Project, Reading, database_settings, read_history, unknown_name
 from migrate_graph.workflow.rehearse import Rehearsal, RehearseOptions, rehearse
 from migrate_graph.workflow.repair import decision_needed, read_and_repair
 from migrate_graph.workflow.ways_back import deviations, putting_back, tried_on_new_database, with_ways_back
@@ -215,7 +216,12 @@ def foresee(tried: Tried, observer: Observer = ignore_events) -> Foreseen:
     """
     seen = _on_copy(tried.found, _waits(observer))
     footprints = seen.rehearsal.footprints if seen.rehearsal is not None and not seen.unknown else {}
-    return replace(seen, deviations=deviations(tried.trips, footprints), unsure=tried.unsure)
+
+    def there() -> frozenset[Fact]:
+        with open_backend(database_settings(tried.found.project.config), observer=_waits(observer)) as backend:
+            return frozenset(backend.read_inventory().facts)
+
+    return replace(seen, deviations=deviations(tried.trips, footprints, there), unsure=tried.unsure)
 
 
 def _on_copy(found: Assessment, tell: Observer) -> Foreseen:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from functools import cache
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -112,17 +114,33 @@ def putting_back(plan: Plan, observer: Observer) -> Observer:
     return observe
 
 
-def deviations(trips: Mapping[str, Trip], footprints: Mapping[str, Footprint]) -> tuple[str, ...]:
+def deviations(
+    trips: Mapping[str, Trip], footprints: Mapping[str, Footprint], there: Callable[[], AbstractSet[Fact]]
+) -> tuple[str, ...]:
     """Return, in words, the differences between the database before a migration and after its `down`.
 
     Args:
         trips: by name, the results of trying the migrations on a new database.
-        footprints: by name, what each `down` did in a copy of the database itself.
+        footprints: by name and in the order of the revert, what each `down` did in a copy of the database itself.
+        there: reads what the database itself is made of, before the revert; called only where it matters, and then once.
     """
-    return tuple(text for name, trip in trips.items() for text in _deviations(name, trip, footprints.get(name)))
+    read = cache(there)
+
+    def stays(name: str) -> AbstractSet[Fact]:
+        """Return what there is after a `down`: what went before by another migration or by hand is not left by this one."""
+        facts = set(read())
+        for each, seen in footprints.items():
+            facts = (facts - seen.removed) | seen.added
+            if each == name:
+                break
+        return facts
+
+    return tuple(text for name, trip in trips.items() for text in _deviations(name, trip, footprints.get(name), stays))
 
 
-def _deviations(name: str, trip: Trip, seen: Footprint | None) -> Iterator[str]:
+def _deviations(
+    name: str, trip: Trip, seen: Footprint | None, stays: Callable[[str], AbstractSet[Fact]]
+) -> Iterator[str]:
     if trip.differences:
         when = (
             "applied again after its way back" if trip.again else "its way back does not restore what was there before"
@@ -140,7 +158,7 @@ def _deviations(name: str, trip: Trip, seen: Footprint | None) -> Iterator[str]:
         left = sorted(_counting(added - gone, own, trip.changes))
         if besides:
             yield f"{name}: its way back takes besides, here: {_listed(besides)}"
-        if left:
+        if left and (left := [fact for fact in left if fact in stays(name)]):
             yield f"{name}: its way back leaves, here: {_listed(left)}"
 
 

@@ -200,6 +200,49 @@ def test_what_came_by_hand_since_is_told_and_needs_a_yes(shop: Shop) -> None:
     assert shop.revert("auto_2", yes=True) == 0
 
 
+def test_what_went_by_hand_since_is_not_left(shop: Shop) -> None:
+    assert shop.apply(_file("CREATE TABLE more (id integer)", "CREATE INDEX gone ON more (id)")) == 0
+    shop.run("DROP INDEX gone")
+    assert shop.revert("auto_2") == 0
+    assert not [fact for fact in shop.facts() if "more" in fact.identity]
+
+
+LEAVES = f"""{HEAD}
+
+def down(db):
+    db.executesql("DROP INDEX IF EXISTS gone")
+    names = "SELECT relname FROM pg_class" if db._uri.startswith("postgres") else "SELECT name FROM sqlite_master"
+    if ("by_hand",) not in db.executesql(names):
+        db.executesql("DROP INDEX kept")
+    return True
+
+
+@migration(requires=base_1, down=down)
+def auto_2(db):
+    db.executesql("CREATE INDEX gone ON base (id)")
+    db.executesql("CREATE INDEX kept ON base (name)")
+    return True
+
+
+@migration(requires=auto_2, down=lambda db: True)
+def takes_3(db):
+    db.executesql("DROP INDEX gone")
+    return True
+"""
+
+
+def test_what_another_migration_took_is_not_left(shop: Shop) -> None:
+    """The `down` of that one, which does not make it again, is what is told."""
+    assert shop.apply(LEAVES) == 0
+    with pytest.raises(DecisionNeeded) as refused:
+        shop.revert("auto_2", with_dependents=True)
+    told = refused.value.message.replace("public.", "")
+    assert (
+        told == "nothing was undone, since takes_3: its way back does not restore what was there before: no index gone"
+    )
+    assert shop.revert("auto_2", with_dependents=True, yes=True) == 0
+
+
 PYDAL = """
 @migration
 def thing_1b(db):
