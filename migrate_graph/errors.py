@@ -6,6 +6,7 @@
     ├── UsageError                 2   a command or argument that makes no sense
     ├── ConfigError                2   a setting that is missing, unknown or of the wrong type
     ├── LoadError                  2   a migrations file that is absent or does not run
+    │   └── DeclarationError       2   an argument of `@migration`, or a setting of a view, that cannot be meant
     ├── InvalidGraph               3   `check` found errors
     ├── NoRoom                     1   the machine has no memory, threads or processes left
     ├── ViewError                  1   a view cannot go down or come up without losing something
@@ -109,6 +110,10 @@ class LoadError(MigrateGraphError):
     ) -> None:
         super().__init__(message, hint=hint, source=source)
         self.details = details
+
+
+class DeclarationError(LoadError, TypeError, ValueError):
+    """An argument of `@migration`, or a setting of a view manager, that cannot be meant."""
 
 
 class InvalidGraph(MigrateGraphError):  # noqa: N818 - the state of the graph, not an accident

@@ -7,7 +7,8 @@ from types import FunctionType
 from typing import Any, Literal, TypeAlias
 
 from migrate_graph.authoring.values import calling_line, name_of, source_of
-from migrate_graph.core.model import AUTO, BodyKind, Condition, kind_of, unfit_arguments
+from migrate_graph.core.model import AUTO, BodyKind, Condition, Migration, kind_of, unfit_arguments
+from migrate_graph.errors import DeclarationError
 from migrate_graph.user_files import SourceLocation
 
 Asked: TypeAlias = "str | Callable[[Any], Any]"
@@ -18,13 +19,16 @@ def condition_of(after: Asked) -> Condition:
     """Return the condition that `after` declares.
 
     Raises:
-        TypeError: it is neither SQL nor a function, or a function that does nothing when it is called (a generator, a coroutine).
+        DeclarationError: it is neither SQL nor a function, or a function that does nothing when it is called (a generator, a coroutine).
     """
     if isinstance(after, str) and after.strip():
         source = calling_line()
         return Condition(" ".join(after.split()), _sender_of(after, source), is_sql=True, source=source)
     if isinstance(after, str) or not callable(after):
-        raise TypeError(f"after: {after!r} is neither SQL nor a function of db")
+        raise DeclarationError(
+            f"after: {after!r} is neither SQL nor a function of db",
+            hint='write SQL that gives one true value: `after="SELECT count(*) > 0 FROM invoice"`',
+        )
     function_of(after, what="after")
     return Condition(name_of(after, what="after"), after, source=source_of(after))
 
@@ -33,12 +37,20 @@ def way_back_of(down: Callable[[Any], Any] | str) -> Callable[[Any], Any] | Lite
     """Return the value of `down` after checking it.
 
     Raises:
-        TypeError: it is neither `"auto"` nor a function that does its work when it is called.
+        DeclarationError: it is neither `"auto"` nor a function that does its work when it is called.
     """
     if down == AUTO:
         return AUTO
     if isinstance(down, str):
-        raise TypeError(f'down: {down!r} is neither a function of db nor "auto"')
+        raise DeclarationError(
+            f'down: {down!r} is neither a function of db nor "auto"',
+            hint='name the function itself, or write `down="auto"`',
+        )
+    if isinstance(down, Migration):
+        raise DeclarationError(
+            f"down: {down.name} is a migration, which `migrate apply` runs as well",
+            hint=f"remove @migration above it; if it is both, write `down={down.name}.body`",
+        )
     return function_of(down, what="down")
 
 
@@ -50,16 +62,18 @@ def function_of(value: Any, *, what: str) -> Callable[[Any], Any]:
         what: name of the argument, for messages.
 
     Raises:
-        TypeError: it is not such a function.
+        DeclarationError: it is not such a function.
     """
     if not callable(value):
-        raise TypeError(f"{what}: {value!r} is no function of db")
+        raise DeclarationError(f"{what}: {value!r} is no function of db")
     if kind_of(value) is not BodyKind.FUNCTION:
-        raise TypeError(
+        raise DeclarationError(
             f"{what}: {name_of(value, what=what)} is a {kind_of(value)}, which does nothing when it is called"
         )
     if arguments := unfit_arguments(value):
-        raise TypeError(f"{what}: {name_of(value, what=what)} cannot be called with db: its arguments are {arguments}")
+        raise DeclarationError(
+            f"{what}: {name_of(value, what=what)} cannot be called with db: its arguments are {arguments}"
+        )
     return value  # type: ignore[no-any-return] # it can be called
 
 

@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Literal, TypeAlias, overload
+from functools import partial
+from typing import Any, Literal, TypeAlias, overload
 
 from migrate_graph.authoring.conditions import Asked, condition_of, way_back_of
 from migrate_graph.authoring.store import migrations
-from migrate_graph.authoring.values import Body, Requirement, calling_line, migration_of, names_of, truth_of, words_of
+from migrate_graph.authoring.values import (
+    Body,
+    Requirement,
+    body_of,
+    calling_line,
+    migration_of,
+    names_of,
+    truth_of,
+    words_of,
+)
 from migrate_graph.core.model import Migration, Rebuild, TransactionMode
+from migrate_graph.errors import DeclarationError
+from migrate_graph.messages import did_you_mean
+from migrate_graph.user_files import SourceLocation
 
 _DEFERRED = Rebuild.DEFERRED.value
 
@@ -85,48 +98,56 @@ def migration(
         The declared migration, or a decorator that declares one.
 
     Raises:
-        ValueError: the transaction mode is unknown; with no collector open also: the name is taken, or a requirement
-            is unknown.
-        TypeError: something that is not a migration is required, what is declared has no name, or `after` is neither SQL nor a function.
+        DeclarationError: an argument cannot be meant. While a file is loaded, this is raised at its end, with all such faults.
+        ValueError: no collector is open, and the name is taken, or a requirement is unknown.
     """
-    modes = [mode.value for mode in TransactionMode]
-    if transaction not in modes:
-        raise ValueError(f"transaction={transaction!r} is unknown: use one of {', '.join(modes)}")
+    place: SourceLocation | None = None
 
     def declare(body: Body) -> Migration:
         if place is not None and place in migrations.unused:
             migrations.unused.remove(place)
-        return migrations.add(
-            migration_of(
-                body,
-                requires,
-                position=len(migrations),
-                transaction=TransactionMode(transaction),
-                tags=frozenset(words_of(tags, what="tags")),
-                declared_views=None if views is None or opened == (_DEFERRED,) else tuple(_without(opened, _DEFERRED)),
-                defers=_DEFERRED in opened,
-                ignore=frozenset(words_of(ignore, what="ignore")),
-                resumable=truth_of(resumable, what="resumable"),
-                independent=truth_of(independent, what="independent"),
-                after=condition,
-                commutes_with=names_of(commutes_with, what="commutes_with"),
-                why=why,
-                down=undo,
-                weave=truth_of(weave, what="weave"),
-            )
-        )
+        if not is_declarable(body):  # loading ends with this fault, but the rest of the file is read
+            return Migration(name=f"<{type(body).__name__}>", function=body)
+        return migrations.add(migration_of(body, needed, position=len(migrations), **more))
 
-    opened = names_of(views, what="views")
-    undo = None if down is None else way_back_of(down)
-    condition = None if after is None else condition_of(after)
-    names_of(requires, what="requires")  # checked here, so that an error names the line of the decorator
-    names_of(commutes_with, what="commutes_with")
-    place = None
-    if func is not None:
-        return declare(func)
-    place = calling_line()
-    migrations.unused.append(place)
-    return declare
+    def is_declarable(body: Any) -> bool:
+        return kept(lambda: body_of(body), None) is not None
+
+    kept = migrations.kept
+    needed = kept(lambda: names_of(requires, what="requires"), ())
+    opened = kept(lambda: names_of(views, what="views"), ())
+    flags = {"resumable": resumable, "independent": independent, "weave": weave}
+    more: dict[str, Any] = {
+        "transaction": kept(lambda: _mode_of(transaction), TransactionMode.OWN),
+        "tags": frozenset(kept(lambda: words_of(tags, what="tags"), ())),
+        "declared_views": None if views is None or opened == (_DEFERRED,) else tuple(_without(opened, _DEFERRED)),
+        "defers": _DEFERRED in opened,
+        "ignore": frozenset(kept(lambda: words_of(ignore, what="ignore"), ())),
+        "after": None if after is None else kept(lambda: condition_of(after), None),
+        "commutes_with": kept(lambda: names_of(commutes_with, what="commutes_with"), ()),
+        "why": "".join(kept(lambda: words_of(why, what="why"), ())),
+        "down": None if down is None else kept(lambda: way_back_of(down), None),
+        **{name: kept(partial(truth_of, value, what=name), otherwise=False) for name, value in flags.items()},
+    }
+    if func is None:
+        place = calling_line()
+        migrations.unused.append(place)
+        return declare
+    given: Any = func
+    if not callable(given) and not is_declarable(given):
+        return declare  # `@migration("create_invoice")` is told, and then read as if it were `@migration()`
+    return declare(func)
+
+
+def _mode_of(transaction: Any) -> TransactionMode:
+    modes = [mode.value for mode in TransactionMode]
+    if transaction in modes:
+        return TransactionMode(transaction)
+    near = [f'transaction="{each}"' for each in modes if each in str(transaction).lower()]
+    raise DeclarationError(
+        f"transaction={transaction!r} is unknown: use one of {', '.join(modes)}",
+        hint=did_you_mean(near, 'leave it out, or write `transaction="single"`'),
+    )
 
 
 def _without(names: Iterable[str], one: str) -> Iterator[str]:

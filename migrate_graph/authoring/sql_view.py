@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from msgspec import Struct
 from msgspec.structs import replace
 
+from migrate_graph.authoring.store import migrations
 from migrate_graph.authoring.values import truth_of
-from migrate_graph.authoring.views import ViewMigrationManager
+from migrate_graph.authoring.views import ViewMigrationManager, place_of_class
 from migrate_graph.core.model import UsesFrom, View
+from migrate_graph.errors import DeclarationError
 from migrate_graph.quoting import quote_identifier
 
 _PART = r'(?:[^\W\d][\w$]*|"(?:[^"\0]|"")+")'
@@ -109,11 +111,10 @@ class SqlView(ViewMigrationManager):
     _finds_uses: ClassVar[bool] = True
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        if isinstance(cls.query, str):
-            cls._statements = _written(cls)
-        elif not getattr(cls.query, "__isabstractmethod__", False):
-            raise TypeError(f"{cls.__name__}.query is no text: {cls.query!r}")
-        super().__init_subclass__(**kwargs)
+        statements = migrations.kept(lambda: _statements_of(cls), None, source=place_of_class(cls))
+        if statements is not None:
+            cls._statements = statements
+            super().__init_subclass__(**kwargs)
 
     @classmethod
     def as_view(cls, *, position: int = 0) -> View:
@@ -222,12 +223,27 @@ def _dialect(db: Any) -> str:
     return str(db._adapter.dbengine)  # noqa: SLF001 - pyDAL has no public name for it
 
 
+def _statements_of(view: type[SqlView]) -> dict[str, tuple[str, ...]]:
+    """Return the statements of a view; none where it has no query, as a base class.
+
+    Raises:
+        DeclarationError: an attribute is not as documented.
+    """
+    if isinstance(view.query, str):
+        return _written(view)
+    if getattr(view.query, "__isabstractmethod__", False):
+        return {}
+    raise DeclarationError(
+        f"{view.__name__}.query is no text: {view.query!r}",
+        hint='write it as text, `query = "SELECT …"`, or as a classproperty',
+    )
+
+
 def _written(view: type[SqlView]) -> dict[str, tuple[str, ...]]:
     """Return the statements that create a view, by kind of database, and those that drop it.
 
     Raises:
-        TypeError: an attribute has another type than documented.
-        ValueError: the query is empty, or a name is not valid.
+        DeclarationError: an attribute has another type than documented, the query is empty, or a name is not valid.
     """
     for word in ("materialized", "with_data"):
         truth_of(getattr(view, word), what=f"{view.__name__}.{word}")
@@ -251,7 +267,7 @@ def _written(view: type[SqlView]) -> dict[str, tuple[str, ...]]:
 def _query(view: type[SqlView]) -> str:
     query: str = view.query.strip().rstrip(";").rstrip()
     if not query:
-        raise ValueError(f"{view.__name__}.query is empty")
+        raise DeclarationError(f"{view.__name__}.query is empty", hint="write its SELECT statement")
     return query
 
 
@@ -279,7 +295,7 @@ def relation_name(class_name: str) -> str:
 def _name_of(view: type[SqlView]) -> str:
     name = _text(view, "name") or relation_name(view.__name__)
     if not _NAME.fullmatch(name):
-        raise ValueError(
+        raise DeclarationError(
             f'{view.__name__}.name = {name!r} is no name as SQL writes it: billing.totals, or "Totals per day" in double quotes'
         )
     return name
@@ -288,21 +304,21 @@ def _name_of(view: type[SqlView]) -> str:
 def _options(view: type[SqlView]) -> Iterator[tuple[str, str]]:
     for name, value in _mapping(view, "options").items():
         if not _OPTION.fullmatch(name):
-            raise ValueError(f"{view.__name__}.options: {name!r} is no name of an option")
+            raise DeclarationError(f"{view.__name__}.options: {name!r} is no name of an option")
         yield name, str(value).lower() if isinstance(value, bool) else _literal(str(value))
 
 
 def _indexes(view: type[SqlView], name: str, called: Callable[[str], str]) -> Iterator[str]:
     indexes = _mapping(view, "indexes")
     if indexes and not view.materialized:
-        raise ValueError(f"{view.__name__}.indexes: only a materialized view can have any")
+        raise DeclarationError(f"{view.__name__}.indexes: only a materialized view can have any")
     for index, definition in indexes.items():
         if not isinstance(definition, str):
-            raise TypeError(f"{view.__name__}.indexes[{index!r}] is no text: {definition!r}")
+            raise DeclarationError(f"{view.__name__}.indexes[{index!r}] is no text: {definition!r}")
         unique = _UNIQUE.match(definition)
         rest = definition[unique.end() :] if unique else definition
         if not rest.startswith("(") and not _METHOD.match(rest):
-            raise ValueError(
+            raise DeclarationError(
                 f"{view.__name__}.indexes[{index!r}] is {definition!r}; write the columns in brackets: '(customer)', "
                 "'UNIQUE (customer)', 'USING gin (words)'"
             )
@@ -313,7 +329,9 @@ def _grants(view: type[SqlView], name: str) -> Iterator[str]:
     for role, privileges in _mapping(view, "grants").items():
         words = [privileges] if isinstance(privileges, str) else privileges
         if not isinstance(words, Iterable) or not all(isinstance(word, str) for word in words):
-            raise TypeError(f"{view.__name__}.grants[{role!r}]: {privileges!r} is neither a privilege nor several")
+            raise DeclarationError(
+                f"{view.__name__}.grants[{role!r}]: {privileges!r} is neither a privilege nor several"
+            )
         to = "PUBLIC" if role.lower() == _EVERYBODY else quote_identifier(role)
         yield f"GRANT {', '.join(words)} ON {name} TO {to}"
 
@@ -321,14 +339,14 @@ def _grants(view: type[SqlView], name: str) -> Iterator[str]:
 def _text(view: type[SqlView], word: str) -> str:
     value = getattr(view, word)
     if not isinstance(value, str):
-        raise TypeError(f"{view.__name__}.{word} is no text: {value!r}")
+        raise DeclarationError(f"{view.__name__}.{word} is no text: {value!r}")
     return value
 
 
 def _mapping(view: type[SqlView], word: str) -> Mapping[str, Any]:
     value = getattr(view, word)
     if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
-        raise TypeError(f"{view.__name__}.{word} is no mapping of names: {value!r}")
+        raise DeclarationError(f"{view.__name__}.{word} is no mapping of names: {value!r}")
     return value
 
 

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from migrate_graph.authoring.values import Body, Requirement, migration_of
+from migrate_graph.authoring.values import Body, Requirement, calling_line, migration_of
 from migrate_graph.core.model import Migration, Registry
+from migrate_graph.errors import DeclarationError
 from migrate_graph.user_files import SourceLocation
 
 if TYPE_CHECKING:
     from migrate_graph.authoring.views import ViewMigrationManager
+
+
+T = TypeVar("T")
+U = TypeVar("U")
 
 
 class Collector(Struct):
@@ -27,12 +32,14 @@ class Collector(Struct):
         migrations: in order of declaration.
         managers: concrete view managers, in order of declaration.
         unused: where `@migration(…)` was called and no function was given to what it returned.
+        faults: what cannot be meant, where it is told at the end of a file; None where it is raised at once.
         unfinished: subclasses of a view manager that are no views, because they lack `up`, `down` or `query`; with their places.
     """
 
     migrations: list[Migration] = field(default_factory=list)
     managers: list[type[ViewMigrationManager]] = field(default_factory=list)
     unused: list[SourceLocation] = field(default_factory=list)
+    faults: list[DeclarationError] | None = None
     unfinished: list[tuple[type[ViewMigrationManager], SourceLocation]] = field(default_factory=list)
 
 
@@ -104,6 +111,27 @@ class MigrationStore:
     def unfinished(self) -> list[tuple[type[ViewMigrationManager], SourceLocation]]:
         """The subclasses of a view manager that are no views."""
         return (_open_collector() or self._declared).unfinished
+
+    def kept(self, check: Callable[[], T], otherwise: U, *, source: SourceLocation | None = None) -> T | U:
+        """Return what a check returns; while a file is loaded, keep the fault that it raises, so that all faults are told at once.
+
+        Args:
+            check: returns the checked value.
+            otherwise: returned where there is a fault.
+            source: the place of the declaration; None for the line that is being executed.
+
+        Raises:
+            DeclarationError: of the check, when no file is being loaded.
+        """
+        try:
+            return check()
+        except DeclarationError as fault:
+            fault.source = fault.source or source or calling_line()
+            faults = (_open_collector() or self._declared).faults
+            if faults is None:
+                raise
+            faults.append(fault)
+            return otherwise
 
     def has(self, name: str) -> bool:
         """Return whether a migration of this name is declared."""

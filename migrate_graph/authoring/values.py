@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from migrate_graph.core.model import Migration, kind_of
+from migrate_graph.errors import DeclarationError
 from migrate_graph.user_files import SourceLocation
 
 if TYPE_CHECKING:
@@ -29,9 +30,9 @@ def migration_of(
         more: further fields of `Migration`.
 
     Raises:
-        TypeError: something that is not a migration is required, or what is declared has no name.
+        DeclarationError: something that is not a migration is required, or what is declared has no name.
     """
-    body = body.function if isinstance(body, Migration) else body
+    body = body_of(body)
     return Migration(
         name=name_of(body, what="a migration"),
         function=body,
@@ -43,6 +44,25 @@ def migration_of(
     )
 
 
+def body_of(body: Any) -> Body:
+    """Return the function of what is declared as a migration: a function, or a migration that was made of it.
+
+    Raises:
+        DeclarationError: it is no function, or one without a name.
+    """
+    if isinstance(body, Migration):
+        return body.function
+    if isinstance(body, classmethod):
+        hint = "remove @classmethod: a migration is a function of `db`; in a class, `@staticmethod` stands below `@migration`"
+        raise DeclarationError(f"a migration: {body.__name__} is a class method", hint=hint)
+    if not callable(body):
+        raise DeclarationError(
+            f"a migration: {_told(body)} is no function", hint=f"write `@migration(requires={body!r})`"
+        )
+    name_of(body, what="a migration")
+    return body  # type: ignore[no-any-return] # it can be called
+
+
 def name_of(value: object, *, what: str) -> str:
     """Return the name of a migration, a view manager or a function; a text is its own name.
 
@@ -51,7 +71,7 @@ def name_of(value: object, *, what: str) -> str:
         what: the name of the argument, for messages.
 
     Raises:
-        TypeError: it has no name.
+        DeclarationError: it has no name.
     """
     if isinstance(value, str):
         return value
@@ -60,14 +80,39 @@ def name_of(value: object, *, what: str) -> str:
     name = getattr(value, "__name__", None)
     if callable(value) and isinstance(name, str):
         return name
-    raise TypeError(f"{what}: {value!r} is neither a name nor something that has one")
+    message = f"{what}: {_told(value)} is neither a name nor something that has one"
+    raise DeclarationError(message, hint=_hint_for_nameless(value, what))
+
+
+def _told(value: object) -> str:
+    """Return a value as a message tells it: without the address that Python writes for an object."""
+    kind = type(value)
+    return f"an object of {kind.__name__}" if kind.__repr__ is object.__repr__ else repr(value)
+
+
+def _hint_for_nameless(value: object, what: str) -> str:
+    from migrate_graph.authoring.views import ViewMigrationManager  # imported here: that module needs this one
+
+    if what == "a migration":
+        return "declare a function: `@migration`, and `def add_total_20260401_001(db):` below it"
+    if isinstance(value, ViewMigrationManager):
+        return f"name the class, {type(value).__name__}, instead of an object of it"
+    if isinstance(value, bytes):
+        return f"write it without the b: {value.decode(errors='replace')!r}"
+    if value is None:
+        return "take None out of the list"
+    return "write one list of names" if isinstance(value, Iterable) else "write a name, or the function or class itself"
 
 
 def names_of(values: object, *, what: str) -> tuple[str, ...]:
-    """Return the names of one or several declared things, each once (`requires=['a', 'a']` needs `a` only once)."""
+    """Return the names of one or several declared things, each once (`requires=['a', 'a']` needs `a` only once).
+
+    Raises:
+        DeclarationError: something that has no name is among them.
+    """
     if values is None or values == "":
         return ()
-    if isinstance(values, str) or callable(values) or not isinstance(values, Iterable):
+    if isinstance(values, str | bytes) or callable(values) or not isinstance(values, Iterable):
         values = (values,)
     return tuple(dict.fromkeys(name_of(value, what=what) for value in values))
 
@@ -76,14 +121,14 @@ def words_of(values: object, *, what: str) -> tuple[str, ...]:
     """Return one word, several, or none, as texts.
 
     Raises:
-        TypeError: something else is among them.
+        DeclarationError: something else is among them.
     """
     if not values:
         return ()
     words = (values,) if isinstance(values, str) or not isinstance(values, Iterable) else tuple(values)
     for word in words:
         if not isinstance(word, str):
-            raise TypeError(f"{what}: {word!r} is no text")
+            raise DeclarationError(f"{what}: {word!r} is no text", hint="write it in quotes")
     return words
 
 
@@ -91,10 +136,12 @@ def truth_of(value: object, *, what: str) -> bool:
     """Return a value that is True or False.
 
     Raises:
-        TypeError: it is something else, such as a text: `"no"` would count as true.
+        DeclarationError: it is something else, such as a text: `"no"` would count as true.
     """
     if not isinstance(value, bool):
-        raise TypeError(f"{what}: {value!r} is neither True nor False")
+        raise DeclarationError(
+            f"{what}: {value!r} is neither True nor False", hint="write True or False, without quotes"
+        )
     return value
 
 

@@ -8,6 +8,7 @@ import inspect
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Set as AbstractSet
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -16,7 +17,7 @@ from migrate_graph.authoring.running import ViewOpener, current
 from migrate_graph.authoring.store import is_collecting, migrations
 from migrate_graph.authoring.values import declaring_line, names_of, words_of
 from migrate_graph.core.model import Rebuild, Registry, View
-from migrate_graph.errors import UsageError
+from migrate_graph.errors import DeclarationError, UsageError
 from migrate_graph.user_files import SourceLocation
 
 if TYPE_CHECKING:
@@ -91,14 +92,13 @@ class ViewMigrationManager(abc.ABC):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        source = declaring_line(lambda frame: frame.f_globals.get("__name__") == cls.__module__)
+        source = place_of_class(cls)
         if inspect.isabstract(cls):
             if is_collecting():  # elsewhere nobody asks for them
                 migrations.unfinished.append((cls, source))
             return
-        words = [each.value for each in Rebuild]
-        if cls.evaluated("rebuild") not in words:
-            raise ValueError(f"{cls.__name__}.rebuild = {cls.rebuild!r} is unknown: use one of {', '.join(words)}")
+        if migrations.kept(cls._way_up, None, source=source) is None:
+            return
         _declared_at[cls] = source
         if not cls.declares("uses") and not cls._finds_uses:
             # Allowed, with a warning, as in edwh-migrate. The warning shows the line of the class.
@@ -166,14 +166,17 @@ class ViewMigrationManager(abc.ABC):
             position: how many views were declared before it.
 
         Raises:
-            TypeError: `uses` or `replaces` names something that is not a view manager, or `since` or `until` something that is not a migration.
+            DeclarationError: `uses` or `replaces` names something that is not a view manager, or `since` or `until` something that is not a migration.
         """
-        since, until, replaces = (cls._only_one(word) for word in ("since", "until", "replaces"))
+        kept = partial(migrations.kept, otherwise=(), source=_declared_at[cls])
+        since, until, replaces = (
+            next(iter(kept(partial(cls._names, word, most=1))), None) for word in ("since", "until", "replaces")
+        )
         rebuild = Rebuild(cls.evaluated("rebuild"))
         return View(
             name=cls.__name__,
             manager=cls,
-            uses=names_of(cls.evaluated("uses"), what=f"{cls.__name__}.uses"),
+            uses=kept(partial(cls._names, "uses")),
             since=since,
             until=until,
             replaces=replaces,
@@ -184,16 +187,35 @@ class ViewMigrationManager(abc.ABC):
             can_defer=rebuild is not Rebuild.DEFERRED or cls.can_defer(),
             can_swap=cls.can_swap(),
             can_replace=cls.can_replace(),
-            ignore=frozenset(words_of(cls.evaluated("ignore"), what=f"{cls.__name__}.ignore")),
+            ignore=frozenset(kept(lambda: words_of(cls.evaluated("ignore"), what=f"{cls.__name__}.ignore"))),
             settings=cls._settings,
         )
 
     @classmethod
-    def _only_one(cls, word: str) -> str | None:
-        names = names_of(cls.evaluated(word), what=f"{cls.__name__}.{word}")
-        if len(names) > 1:
-            raise TypeError(f"{cls.__name__}.{word} names {len(names)} things ({', '.join(names)}); it can name one")
-        return names[0] if names else None
+    def _way_up(cls) -> Rebuild:
+        words = [each.value for each in Rebuild]
+        if cls.evaluated("rebuild") not in words:
+            raise DeclarationError(
+                f"{cls.__name__}.rebuild = {cls.rebuild!r} is unknown: use one of {', '.join(words)}",
+                hint=f'write `rebuild = "{words[0]}"`, or leave it out',
+            )
+        return Rebuild(cls.evaluated("rebuild"))
+
+    @classmethod
+    def _names(cls, word: str, most: int | None = None) -> tuple[str, ...]:
+        """Return what `uses`, `since`, `until` or `replaces` names.
+
+        Raises:
+            DeclarationError: it names more than `most`, or what has no name.
+        """
+        value, what = cls.evaluated(word), f"{cls.__name__}.{word}"
+        if isinstance(value, Iterator):
+            raise DeclarationError(f"{what} can be read only once: {value!r}", hint=f"write a tuple: `{word} = (…,)`")
+        names = names_of(value, what=what)
+        if most is not None and len(names) > most:
+            told = f"{what} names {len(names)} things ({', '.join(names)}); it can name one"
+            raise DeclarationError(told, hint=f'name one: `{word} = "{names[-1]}"`')
+        return names
 
     @classmethod
     def can_defer(cls) -> bool:
@@ -235,6 +257,11 @@ class ViewMigrationManager(abc.ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._openers.pop().leave(self, error)
+
+
+def place_of_class(kind: type) -> SourceLocation:
+    """Return the line of a class statement while it is executed."""
+    return declaring_line(lambda frame: frame.f_globals.get("__name__") == kind.__module__)
 
 
 def declared_at(manager: type[ViewMigrationManager]) -> SourceLocation:

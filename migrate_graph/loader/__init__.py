@@ -13,7 +13,7 @@ from typing import TypeVar
 from msgspec import Struct
 from msgspec.structs import replace
 
-from migrate_graph.authoring import ViewMigrationManager, collecting, declared_at
+from migrate_graph.authoring import Collector, ViewMigrationManager, collecting, declared_at
 from migrate_graph.core.model import (
     DecoratedAbove,
     FactsOnDemand,
@@ -27,7 +27,7 @@ from migrate_graph.core.model import (
 from migrate_graph.core.uses import with_uses
 from migrate_graph.loader.bodies import definition_of, facts_with
 from migrate_graph.loader.created import relations_created
-from migrate_graph.loader.faults import as_load_errors
+from migrate_graph.loader.faults import as_load_errors, told_at_once
 from migrate_graph.loader.fingerprints import fingerprint_of_manager
 from migrate_graph.loader.imports import ProjectImports, run_directory, run_file, with_texts
 from migrate_graph.loader.meanings import as_loaded
@@ -74,22 +74,26 @@ def load_project(path: Path, *, root: Path | None = None) -> Loaded:
     imports = ProjectImports(file.parent)
     with collecting() as collector, imports.opened(collector):
         # What user code prints must not be mixed with the output of the command.
-        with contextlib.redirect_stdout(sys.stderr), as_load_errors(places, file):
-            run_directory(file) if file.is_dir() else run_file(file)
-        registry = build_registry(
-            collector.migrations,
-            collector.managers,
-            root=places.root,
-            unreached=unreached_files(file, places, collector),
-            undecorated=undecorated_functions(file, places, collector),
-            unused_decorators=[places.place(each) for each in collector.unused if is_user_file(each.path)],
-            unfinished=[
-                Unfinished(kind, places.place(at)) for kind, at in collector.unfinished if is_user_file(at.path)
-            ],
-            decorated_above=decorators_above(places, collector),
-            directory=places.directory,
-        )
+        collector.faults = []
+        with told_at_once(places, collector.faults):
+            with contextlib.redirect_stdout(sys.stderr), as_load_errors(places, file):
+                run_directory(file) if file.is_dir() else run_file(file)
+            registry = _registry_of(collector, file, places)
     return Loaded(registry, imports)
+
+
+def _registry_of(collector: Collector, file: Path, places: Places) -> Registry:
+    return build_registry(
+        collector.migrations,
+        collector.managers,
+        root=places.root,
+        unreached=unreached_files(file, places, collector),
+        undecorated=undecorated_functions(file, places, collector),
+        unused_decorators=[places.place(each) for each in collector.unused if is_user_file(each.path)],
+        unfinished=[Unfinished(kind, places.place(at)) for kind, at in collector.unfinished if is_user_file(at.path)],
+        decorated_above=decorators_above(places, collector),
+        directory=places.directory,
+    )
 
 
 @contextlib.contextmanager

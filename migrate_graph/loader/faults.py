@@ -3,18 +3,62 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
+import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from migrate_graph.errors import LoadError, MigrateGraphError, NoRoom
+from migrate_graph.errors import DeclarationError, LoadError, MigrateGraphError, NoRoom
 from migrate_graph.lacking import lacking
 from migrate_graph.loader.paths import Places
 from migrate_graph.messages import did_you_mean, similar
 from migrate_graph.redaction import redact
 from migrate_graph.tracebacks import user_location, user_traceback
 from migrate_graph.user_files import SourceLocation
+
+_CORRECT: Final = "correct the line named; nothing was connected and nothing was changed"
+_UNKNOWN: Final = SourceLocation("<unknown>", 1)
+
+
+@contextlib.contextmanager
+def told_at_once(places: Places, faults: list[DeclarationError]) -> Iterator[None]:
+    """Raise the faults of declarations at the end of the block, all together and with the error that has ended it.
+
+    Args:
+        places: how files are shown.
+        faults: filled while the block runs.
+
+    Raises:
+        DeclarationError: there are faults.
+        LoadError: of the block.
+    """
+    try:
+        yield
+    except LoadError as error:
+        if faults:
+            raise _together(places, faults, error) from error
+        raise
+    if faults:
+        raise _together(places, faults) from faults[0]
+
+
+def _together(places: Places, faults: Sequence[DeclarationError], last: LoadError | None = None) -> DeclarationError:
+    """Return one error for all faults, each on a line of its own; `last` is what has ended the loading."""
+    told = [(places.place(each.source or _UNKNOWN), each.message, each.hint) for each in faults]
+    source, message, hint = told[0]
+    if last:
+        told.append((last.source or source, last.message, last.hint))
+    if len(told) > 1:
+        lines = [f"{at}: {what}{f' ({how})' if how else ''}" for at, what, how in told]
+        message, hint = "\n".join([f"{len(told)} faults", *lines]), _CORRECT.replace("line", "lines")
+    return DeclarationError(
+        redact(f"{source.path} could not be loaded: {message}"),
+        hint=redact(hint or _CORRECT),
+        source=source,
+        details=last.details if last else "",
+    )
 
 
 @contextlib.contextmanager
@@ -37,6 +81,8 @@ def as_load_errors(
         yield
     except KeyboardInterrupt:
         raise
+    except DeclarationError as fault:
+        raise _together(places, [fault]) from fault
     except BaseException as error:
         at = user_location(error)
         where = source or at or SourceLocation(str(file), 1)
@@ -77,8 +123,9 @@ _HINTS: Final[Mapping[type[BaseException], str]] = {
 
 
 def _hint_for(error: BaseException, places: Places, where: SourceLocation) -> str:
-    if isinstance(error, MigrateGraphError) and error.hint:
-        return error.hint
+    own = error.hint if isinstance(error, MigrateGraphError) else _argument_meant(error)
+    if own:
+        return own
     if isinstance(error, SyntaxError):
         return f"correct the line; python -m py_compile {places.shown(where.path)} shows it too"
     for kind, hint in _HINTS.items():
@@ -88,7 +135,29 @@ def _hint_for(error: BaseException, places: Places, where: SourceLocation) -> st
         return _missing_module(error.name, places)
     if isinstance(error, ImportError):
         return _failed_import(error, places)
-    return "correct the line named; nothing was connected and nothing was changed"
+    return _CORRECT
+
+
+_UNKNOWN_ARGUMENT: Final = re.compile(r"migration\(\) got an unexpected keyword argument '(\w+)'")
+_OTHER_WORDS: Final = {
+    **dict.fromkeys(("depends", "depends_on", "dependencies", "needs"), "requires"),
+    **dict.fromkeys(("undo", "rollback", "backward", "backwards", "downgrade", "reverse"), "down"),
+    **dict.fromkeys(("uses", "opens"), "views"),
+    "tag": "tags",
+}
+
+
+def _argument_meant(error: BaseException) -> str:
+    """Return the hint for an argument that `@migration` does not have; empty for other errors."""
+    wrong = _UNKNOWN_ARGUMENT.match(_sentence(error).partition(": ")[2])
+    if not wrong:
+        return ""
+    from migrate_graph.authoring.declare import migration
+
+    name = wrong[1]
+    known = [each for each in inspect.signature(migration).parameters if each != "func"]
+    near = [_OTHER_WORDS[name]] if name in _OTHER_WORDS else similar(name, known, most=1, cutoff=0.7)
+    return did_you_mean((f"`{each}=`" for each in near), f"@migration takes {', '.join(known)}")
 
 
 def _missing_module(name: str, places: Places) -> str:

@@ -39,7 +39,6 @@ __all__ = ["nothing_left", "project"]
         ("class E(BaseException): ...\nraise E('odd')\n", 2, "E: odd", "correct the line"),
         ("class E(Exception):\n    def __str__(self): return 1 / 0\nraise E\n", 3, "could not be loaded: E", "correct the line"),
         ("def f(n): return f(n)\nf(1)\n", 1, "RecursionError", "correct the line"),
-        ("from migrate_graph import migration\nmigration(transaction='x')\n", 2, "transaction='x' is unknown", "correct"),
         ("raise ExceptionGroup('two', [ValueError(1), KeyError(2)])\n", 1, "ExceptionGroup", "correct the line"),
     ],
 )  # fmt: skip
