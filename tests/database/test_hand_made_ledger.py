@@ -1,7 +1,8 @@
-"""A ledger that somebody made by hand may let a name stand twice: a record is then written without that promise."""
+"""A ledger that somebody made by hand may let a name stand twice, and may say in another type what is installed."""
 
 from __future__ import annotations
 
+import sqlite3
 from typing import Any
 
 import psycopg2
@@ -51,3 +52,45 @@ def test_each_name_stands_once_however_the_ledger_was_made(ledger: str, how: dic
     cursor.execute("SELECT name, installed, last_update_dttm IS NULL FROM ewh_implemented_features ORDER BY name")
     assert cursor.fetchall() == [("failed_1", "T", False), ("itself_3", "T", False), ("new_2", "T", False)]
     connection.close()
+
+
+# In these edwh-migrate finds that a migration is installed: pyDAL takes what begins with a t for true.
+INSTALLED = {
+    "boolean": ("boolean", True),
+    "a small letter": ("char(1)", "t"),
+    "a word": ("varchar(10)", "true"),
+    "a word of Python": ("text", "True"),
+}
+
+
+@pytest.mark.parametrize("how", [{}, {"atomic": True}], ids=["each by itself", "atomic"])
+@pytest.mark.parametrize("kind", INSTALLED)
+def test_what_2_1_0_takes_for_installed_is_not_run_again(kind: str, how: dict[str, Any], database_uri: str) -> None:
+    of_type, true = INSTALLED[kind]
+    rows = [("old_1", true), ("failed_2", False if true is True else "F")]
+    on_postgres = database_uri.startswith("postgres")
+    number, value = ("serial", "%s") if on_postgres else ("integer", "?")
+    connect = psycopg2.connect if on_postgres else sqlite3.connect
+    connection: Any = connect(database_uri.removeprefix("sqlite://"))
+    cursor = connection.cursor()
+    cursor.execute(
+        "CREATE TABLE ewh_implemented_features "
+        f"(id {number} PRIMARY KEY, name varchar(512), installed {of_type}, last_update_dttm timestamp)"
+    )
+    cursor.executemany(f"INSERT INTO ewh_implemented_features (name, installed) VALUES ({value}, {value})", rows)
+    connection.commit()
+    connection.close()
+    ran = []
+
+    def old_1(db: Any) -> bool:
+        ran.append("old_1")
+        return True
+
+    def failed_2(db: Any) -> bool:
+        ran.append("failed_2")
+        return True
+
+    stand = Stand(database_uri)
+    finished = stand.run(old_1, failed_2, requires={"failed_2": ["old_1"]}, **how)
+    assert (finished.succeeded, ran) == (True, ["failed_2"])
+    assert {name for name, record in stand.history().records.items() if record.installed} == {"old_1", "failed_2"}

@@ -97,6 +97,9 @@ class Known(NamedTuple):
 
 _host = cache(gethostname)
 
+_TRUE = ("T", "t", "1")
+"""How a value of the ledger begins that means installed, as pyDAL reads it: a ledger made by hand may have a boolean or a word there."""
+
 
 class _Statements(Struct, frozen=True):
     """The statements that are sent for every migration, with `?` for parameters.
@@ -147,7 +150,8 @@ class Ledger:
         self._ledger = names.quoted(names.ledger)
         self._journal = names.quoted(names.journal)
         self._is = names.dialect.op("=")
-        self._is_installed = f"(installed {self._is} 'T' OR installed {self._is} '1')"
+        first = f"{names.dialect.function('substr')}({names.dialect.text('installed')}, 1, 1)"
+        self._is_installed = " OR ".join(f"{first} {self._is} '{letter}'" for letter in _TRUE).join("()")
         self._statements = _Statements.of(names)
         self.has_unique_names = False
 
@@ -194,7 +198,7 @@ class Ledger:
             ):
                 if name is not None:
                     with _noting_fault(faults, f"the row {name!r} of {self._ledger}"):
-                        records[name] = Record(str(name), installed in {"T", "1", 1}, _moment(updated))
+                        records[name] = Record(str(name), str(installed)[:1] in _TRUE, _moment(updated))
         if self.names.journal in present:
             for row in self._run(
                 f"SELECT id, name, run, state, {text('commits')}, {text('started')}, {text('finished')}, {text('duration')}, host, "
