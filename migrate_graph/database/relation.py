@@ -57,16 +57,6 @@ class Item(Struct, frozen=True):
                     return unique, self.sql.removeprefix(start)
         return None
 
-    def to_json(self) -> dict[str, Any]:
-        """Return plain values."""
-        return {
-            "aspect": self.aspect,
-            "name": self.name,
-            "sql": self.sql,
-            "columns": self.columns,
-            "head": self.head,
-        }
-
 
 class Grant(Struct, frozen=True, order=True):
     """One privilege of one role.
@@ -84,16 +74,6 @@ class Grant(Struct, frozen=True, order=True):
     privilege: str
     grantor: str
     grantable: bool = False
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain values."""
-        return {
-            "column": self.column,
-            "grantee": self.grantee,
-            "privilege": self.privilege,
-            "grantor": self.grantor,
-            "grantable": self.grantable,
-        }
 
 
 class Relation(Struct, frozen=True):
@@ -144,11 +124,7 @@ class Relation(Struct, frozen=True):
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""
-        return {
-            **asdict(self),
-            "items": [each.to_json() for each in self.items],
-            "grants": [each.to_json() for each in self.grants],
-        }
+        return {**asdict(self), "items": [*map(asdict, self.items)], "grants": [*map(asdict, self.grants)]}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Relation:

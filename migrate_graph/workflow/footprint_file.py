@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from msgspec import Struct, ValidationError, convert
+
 from migrate_graph.core.footprint import Fact
 from migrate_graph.core.traces import Entry, Touch, Trace, Traces
 from migrate_graph.messages import first_line
@@ -133,7 +135,7 @@ def _entries_of(content: bytes) -> dict[str, Entry]:
         if name != _HEAD:
             try:
                 entries[name] = _entry_of(told)
-            except (TypeError, ValueError, KeyError, AttributeError):
+            except (ValueError, ValidationError):
                 raise _UnusableError(_line_of(name, lines), f"what it tells of '{name}' makes no sense") from None
     return entries
 
@@ -164,41 +166,33 @@ def _line_of(name: str, lines: list[str], *, last: bool = False) -> int:
     return places[-1 if last else 0] if places else 1
 
 
-def _entry_of(told: Mapping[str, Any]) -> Entry:
+class _Told(Struct, forbid_unknown_fields=True):
+    """What the file tells of one migration, as `_document` writes it; for the fields see `Entry` and `Trace`."""
+
+    fingerprint: str
+    views: dict[str, str] = {}
+    uses: dict[str, frozenset[str]] = {}
+    makes: dict[str, frozenset[str]] = {}
+    changes: dict[str, frozenset[str]] = {}
+    removes: dict[str, frozenset[str]] = {}
+    needs: dict[str, frozenset[str]] = {}
+    lost: dict[str, frozenset[str]] = {}
+    rows: dict[str, dict[Touch, frozenset[str]]] = {}
+    fires: frozenset[str] = frozenset()
+
+
+def _entry_of(told: Any) -> Entry:
     """Return the entry of a migration.
 
     Raises:
-        TypeError, ValueError, KeyError, AttributeError: the value is not a valid entry.
+        ValueError, ValidationError: the value is not a valid entry.
     """
-    unknown = told.keys() - {"fingerprint", "views", "uses", "rows", "fires", *_FACTS}
-    if unknown:
-        raise ValueError(*unknown)
-    trace = Trace(
-        **{word: _facts(told.get(word, {})) for word in _FACTS},
-        rows={
-            _text(table): {Touch(touch): frozenset(_texts(columns)) for touch, columns in touches.items()}
-            for table, touches in told.get("rows", {}).items()
-        },
-        fires=frozenset(_texts(told.get("fires", []))),
-    )
-    views = {_text(view): _text(known) for view, known in told.get("views", {}).items()}
-    uses = {_text(view): frozenset(_texts(used)) for view, used in told.get("uses", {}).items()}
-    if not uses.keys() <= views.keys():
-        raise ValueError(*uses)
-    return Entry(trace, _text(told["fingerprint"]), views, uses)
+    read = convert(told, _Told)
+    if not read.uses.keys() <= read.views.keys():
+        raise ValueError(*read.uses)
+    facts = {word: _facts(getattr(read, word)) for word in _FACTS}
+    return Entry(Trace(**facts, rows=read.rows, fires=read.fires), read.fingerprint, read.views, read.uses)
 
 
-def _facts(by_kind: Mapping[str, Any]) -> frozenset[Fact]:
-    return frozenset(Fact(kind, identity) for kind, found in by_kind.items() for identity in _texts(found))
-
-
-def _texts(found: Any) -> list[str]:
-    if not isinstance(found, list):
-        raise TypeError(found)
-    return [_text(each) for each in found]
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(value)
-    return value
+def _facts(by_kind: Mapping[str, frozenset[str]]) -> frozenset[Fact]:
+    return frozenset(Fact(kind, identity) for kind, found in by_kind.items() for identity in found)

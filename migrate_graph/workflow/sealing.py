@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from msgspec import Struct, to_builtins
+from msgspec import Struct, ValidationError, convert, to_builtins
 
 from migrate_graph import __version__
 from migrate_graph.core.history import History
@@ -151,7 +151,7 @@ def read_sealed(file: Path) -> SealedPlan:
         intact = sealed.get("digest") == _digest(document)
         path, label = sealed["path"], document["database"]
         plan = SealedPlan(file, None if path is None else Path(path), str(label), version, _snapshot_in(sealed))
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError, ValidationError):
         intact = False
     if not intact:
         raise UsageError(f"{file} was changed after it was made, or is damaged", hint=f"{_AGAIN}; nothing was run")
@@ -174,7 +174,7 @@ def _snapshot_in(sealed: Mapping[str, Any]) -> Snapshot:
     return Snapshot(
         journal=sealed["database"]["journal"],
         address=sealed["database"]["address"],
-        steps=tuple(_step(each) for each in sealed["steps"]),
+        steps=convert(sealed["steps"], tuple[SealedStep, ...]),
         migrations={
             name: (each["fingerprint"], tuple(each["requires"])) for name, each in sealed["migrations"].items()
         },
@@ -185,18 +185,6 @@ def _snapshot_in(sealed: Mapping[str, Any]) -> Snapshot:
         is_whole=bool(facts["whole"]),
         settings=dict(sealed["settings"]),
         server=facts["server"],
-    )
-
-
-def _step(each: Mapping[str, Any]) -> SealedStep:
-    touches, shapes = each["touches"], each["shapes"]
-    return SealedStep(
-        name=each["name"],
-        fingerprint=each["fingerprint"],
-        status=each["status"],
-        views=tuple(each["views"]),
-        touches=None if touches is None else tuple(touches),
-        shapes=None if shapes is None else tuple(shapes),
     )
 
 
