@@ -12,10 +12,11 @@ from typing import Any
 
 from migrate_graph.code_walk import codes_of
 from migrate_graph.core.model import BodyFacts
+from migrate_graph.loader.declarations import SCOPES
 from migrate_graph.loader.endings import what_adds_a_value, what_ends
 from migrate_graph.loader.fingerprints import SILENT_FIELDS, fingerprint_of
 from migrate_graph.loader.meanings import Reader, is_manager
-from migrate_graph.loader.sources import SCOPES, FunctionNode, Sources, chain_of, is_constant, own_nodes, parts_of
+from migrate_graph.loader.sources import FunctionNode, Sources, chain_of, is_constant, own_nodes, parts_of
 from migrate_graph.user_files import SourceLocation, is_user_file
 
 _PYTHONS = sys.stdlib_module_names - {"__main__"}

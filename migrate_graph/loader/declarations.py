@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from migrate_graph.edwh_names import MODULES, PACKAGE
 
-_SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
+SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
 _WORD_MODULES = frozenset({"migrate_graph", "migrate_graph.authoring", *MODULES})
 # What a class that derives from one of ours must define or inherit to be a view manager; without it, it is only a base class.
 _BASES = {"ViewMigrationManager": frozenset({"up", "down"}), "SqlView": frozenset({"query"})}
@@ -119,19 +119,19 @@ def _found_in(statements: list[ast.stmt], known: dict[str, frozenset[str]]) -> D
 
 def _statements_of(text: bytes) -> list[ast.stmt]:
     try:
-        return list(_module_statements(ast.parse(text)))
+        return list(module_statements(ast.parse(text)))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return []
 
 
-def _module_statements(tree: ast.Module) -> Iterator[ast.stmt]:
+def module_statements(tree: ast.Module) -> Iterator[ast.stmt]:
     """Yield the statements that run on import, also those under `if`, `try`, `with` and loops."""
     stack: list[ast.AST] = list(reversed(tree.body))
     while stack:
         node = stack.pop()
         if isinstance(node, ast.stmt):
             yield node
-        if not isinstance(node, (*_SCOPES, ast.expr)):
+        if not isinstance(node, (*SCOPES, ast.expr)):
             stack.extend(reversed(list(ast.iter_child_nodes(node))))
 
 

@@ -18,13 +18,13 @@ from typing import Any, TypeAlias
 from msgspec import Struct, field
 
 from migrate_graph.core.model import Migration
+from migrate_graph.loader.declarations import SCOPES, module_statements
 from migrate_graph.loader.pieces import Piece, pieces_of
 
 FunctionNode: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 _MOST_LINES_OF_DECORATORS = 200
 _MOST_PIECES = 16
 _DEFINITION = re.compile(r"\s*(?:async\s+)?def\s+([^\s(\[:]+)")
-SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
 
 
 class _Parsed(Struct):
@@ -228,17 +228,6 @@ def _statements_in(tree: ast.Module) -> Iterator[ast.AST]:
     while level:
         yield from level
         level = [each for node in level for block in _BLOCKS for each in getattr(node, block, ())]
-
-
-def module_statements(tree: ast.Module) -> Iterator[ast.stmt]:
-    """Yield the statements that run on import, also those under `if`, `try`, `with` and loops."""
-    stack: list[ast.AST] = list(reversed(tree.body))
-    while stack:
-        node = stack.pop()
-        if isinstance(node, ast.stmt):
-            yield node
-        if not isinstance(node, (*SCOPES, ast.expr)):
-            stack.extend(reversed(list(ast.iter_child_nodes(node))))
 
 
 def names_bound_by(node: ast.stmt) -> Iterator[str]:
