@@ -14,7 +14,7 @@ from migrate_graph.errors import UsageError
 from migrate_graph.loader.created import relations_created
 from migrate_graph.workflow.locked import locked
 from migrate_graph.workflow.no_ledger import ledgers_among, without_schema
-from migrate_graph.workflow.project import READING_WAIT, Project, database_settings, require_database, unknown_name
+from migrate_graph.workflow.project import Project, reading_settings, require_database, unknown_name
 
 if TYPE_CHECKING:
     from migrate_graph.database import Backend
@@ -88,10 +88,8 @@ def survey(project: Project, asked: frozenset[str] | None, observer: Observer) -
     Raises:
         UsageError: the database has a ledger, or nothing has one of the names.
     """
-    config = project.config
-    require_database(config)
-    settings = database_settings(config, connect_wait=min(config.connect_wait, READING_WAIT))
-    with open_backend(settings, observer=observer) as backend:
+    require_database(project.config)
+    with open_backend(reading_settings(project.config), observer=observer) as backend:
         return _baseline(project, backend, asked)
 
 

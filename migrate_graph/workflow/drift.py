@@ -13,7 +13,7 @@ from migrate_graph.core.rules.rule import listed
 from migrate_graph.database import open_backend
 from migrate_graph.errors import DatabaseError, DatabaseUnreachable, UsageError
 from migrate_graph.messages import first_line
-from migrate_graph.workflow.project import database_settings
+from migrate_graph.workflow.project import reading_settings
 from migrate_graph.workflow.scaffolding import Written, new
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def adopt(project: Project, reading: Reading, name: str, *, today: date, observe
     if not drift.changes:
         raise UsageError("no migration was written: nothing was changed by hand", hint="migrate status --drift")
     managers = {name: view.manager for name, view in project.graph.views.items()}
-    with open_backend(database_settings(project.config), observer=observer) as backend:
+    with open_backend(reading_settings(project.config), observer=observer) as backend:
         adoption = backend.adoption_of(drift.changes, managers=managers)
     statements = tuple(statement for statement in adoption.statements if _is_text(statement))
     if not statements:

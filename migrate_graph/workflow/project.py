@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 NO_DATABASE = "no database is configured (set MIGRATE_URI)"
 """Why nothing was read of a database, when that is not an error."""
 
-READING_WAIT = 10.0
+_READING_WAIT = 10.0
 """Seconds that a command that only reads waits for a database that does not answer; `apply` waits for `connect_wait` seconds."""
 
 
@@ -218,6 +218,11 @@ def database_settings(config: Config, *, connect_wait: float | None = None) -> S
     )
 
 
+def reading_settings(config: Config) -> Settings:
+    """Return the same settings for a command that only reads: it does not wait long for a database that does not answer."""
+    return database_settings(config, connect_wait=min(config.connect_wait, _READING_WAIT))
+
+
 def require_database(config: Config) -> None:
     """Raise when no database is configured.
 
@@ -265,8 +270,7 @@ def read_history(
         return Reading(note=NO_DATABASE)
     from migrate_graph.database import open_backend
 
-    wait = min(config.connect_wait, READING_WAIT)
-    with open_backend(database_settings(config, connect_wait=wait), observer=observer) as backend:
+    with open_backend(reading_settings(config), observer=observer) as backend:
         if not backend.has_ledger():
             return _without_ledger(backend, config)
         history = backend.read_history()

@@ -17,7 +17,7 @@ from migrate_graph.database import open_backend
 from migrate_graph.errors import StalePlan, UsageError
 from migrate_graph.messages import counted
 from migrate_graph.workflow.assessment import Assessment, Judging, Selection, assess
-from migrate_graph.workflow.project import READING_WAIT, Reading, database_settings, with_views_there
+from migrate_graph.workflow.project import Reading, reading_settings, with_views_there
 
 if TYPE_CHECKING:
     from migrate_graph.core.events import Observer
@@ -75,9 +75,7 @@ def seal(found: Assessment, path: Path | None, observer: Observer) -> dict[str, 
     """
     if not found.reading.database or found.reading.lived_before:
         return None
-    config = found.project.config
-    settings = database_settings(config, connect_wait=min(config.connect_wait, READING_WAIT))
-    with open_backend(settings, observer=observer) as backend:
+    with open_backend(reading_settings(found.project.config), observer=observer) as backend:
         snapshot = _snapshot(found, backend)
     return {"format": FORMAT, "path": None if path is None else path.as_posix(), **_document(snapshot), "digest": ""}
 
@@ -209,9 +207,7 @@ def judge(plan: SealedPlan, found: Assessment, backend: Backend) -> Verdict:
 
 def judge_now(project: Project, plan: SealedPlan, observer: Observer) -> Verdict:
     """Read the project's database, and return what has changed since a plan was sealed; nothing is written."""
-    config = project.config
-    settings = database_settings(config, connect_wait=min(config.connect_wait, READING_WAIT))
-    with open_backend(settings, observer=observer) as backend:
+    with open_backend(reading_settings(project.config), observer=observer) as backend:
         has_ledger = backend.has_ledger()
         history = with_views_there(backend.read_history(), project.graph, backend) if has_ledger else History()
         reading = Reading(history=history, database=backend.label)

@@ -10,7 +10,7 @@ from migrate_graph.core.timeline import Timeline
 from migrate_graph.errors import ConfigError, UsageError
 from migrate_graph.messages import typed
 from migrate_graph.workflow.plan import write_file
-from migrate_graph.workflow.project import Project, database_settings
+from migrate_graph.workflow.project import Project, reading_settings
 from migrate_graph.workflow.scaffolding import Written, module_of
 
 
@@ -39,7 +39,7 @@ def adopt(project: Project, names: tuple[str, ...], output: Path, *, observer: O
         raise UsageError(f"there is no directory {output.parent}", hint=typed("mkdir -p", str(output.parent)))
     if not project.config.has_database:
         raise ConfigError("no database is configured", hint="set MIGRATE_URI to the database whose views are adopted")
-    with open_backend(database_settings(project.config), observer=observer) as backend:
+    with open_backend(reading_settings(project.config), observer=observer) as backend:
         living = Timeline(project.graph).living(backend.read_history().applied)
         # Of two versions of a view, new managers must use the living one: it comes last, so that it wins.
         views = sorted(project.graph.views.items(), key=lambda item: item[0] in living)

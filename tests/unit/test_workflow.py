@@ -10,12 +10,17 @@ import pytest
 from drawing import graph_of
 
 from migrate_graph.config import Config
-from migrate_graph.core.events import LockHolder
+from migrate_graph.core.drift import Drift, Drifted
+from migrate_graph.core.events import LockHolder, ignore_events
+from migrate_graph.core.footprint import Fact
 from migrate_graph.core.graph import Ordering
 from migrate_graph.core.history import Attempt, AttemptState, History
 from migrate_graph.core.states import State
-from migrate_graph.errors import InvalidGraph, UsageError
+from migrate_graph.database import Settings
+from migrate_graph.errors import DatabaseUnreachable, InvalidGraph, UsageError
+from migrate_graph.workflow import drift, views_adopt
 from migrate_graph.workflow.assessment import Selection, assess
+from migrate_graph.workflow.baseline import survey
 from migrate_graph.workflow.plan import picture_format, write_file
 from migrate_graph.workflow.project import Project, Reading, read_history
 from migrate_graph.workflow.scaffolding import numbered
@@ -172,3 +177,28 @@ def test_an_unfinished_attempt_is_running_while_somebody_holds_the_lock() -> Non
     }
     free = read_status(project, Reading(history, "the database"))
     assert {each.known.state for each in free.migrations} == {State.INTERRUPTED, State.BLOCKED}
+
+
+def test_every_command_that_only_reads_waits_ten_seconds_for_a_database(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits = []
+
+    def opened(settings: Settings, **_: Any) -> Any:
+        waits.append(settings.connect_wait)
+        raise DatabaseUnreachable("it does not answer")
+
+    for room in ("database", "workflow.baseline", "workflow.drift", "workflow.sealing"):
+        monkeypatch.setattr(f"migrate_graph.{room}.open_backend", opened)
+    project = project_of("a")
+    project.config.migrate_uri = "postgres://app@db.example/shop"
+    changed = Reading(drift=Drift((Drifted(Fact("table", "t"), None, ""),)))
+    for reads in (
+        lambda: read_history(project.config),
+        lambda: survey(project, None, ignore_events),
+        lambda: views_adopt.adopt(project, (), tmp_path / "adopted.py", observer=ignore_events),
+        lambda: drift.adopt(project, changed, "undo", today=date(2026, 1, 1), observer=ignore_events),
+    ):
+        with pytest.raises(DatabaseUnreachable):
+            reads()
+    assert waits == [10.0] * 4
