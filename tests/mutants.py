@@ -347,7 +347,7 @@ MUTANTS = [
     Mutant(
         "views: an event trigger that came after the look",
         "database/postgres/views/plain_views.py",
-        "CASE WHEN {_WATCHED} OR ",
+        "CASE WHEN {IS_WATCHED} OR ",
         "CASE WHEN ",
         f"{VIEWS} -k comes_after_the_first_look",
     ),

@@ -12,7 +12,7 @@ import psycopg2
 from migrate_graph.core.footprint import Footprint, OutsideAct
 from migrate_graph.database.postgres.backend import PostgresBackend
 from migrate_graph.database.postgres.facts.dependencies import Dependencies
-from migrate_graph.database.postgres.facts.query import SETTINGS, as_array, numbers_of, with_numbers
+from migrate_graph.database.postgres.facts.query import SETTINGS, numbers_of, with_numbers
 from migrate_graph.database.postgres.facts.reading import Facts
 from migrate_graph.database.postgres.rehearsal.reach import Reach
 from migrate_graph.database.postgres.rehearsal.recorder import Recorder
@@ -21,6 +21,7 @@ from migrate_graph.database.postgres.session.connection import WorkConnection
 from migrate_graph.database.postgres.session.cursor import send
 from migrate_graph.database.postgres.work import PostgresWork
 from migrate_graph.errors import MigrateGraphError
+from migrate_graph.quoting import as_array
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -213,7 +214,7 @@ class WatchedBackend(PostgresBackend):
             if query not in self._planned:
                 self._planned[query] = f"migrate_graph_facts_{len(self._planned)}"
                 cursor.execute(f"PREPARE {self._planned[query]}{'(oid[])' if '$1' in query else ''} AS {query}")
-            given = f"('{as_array(relations)}')" if "$1" in query else ""
+            given = f"({as_array(relations)})" if "$1" in query else ""
             cursor.execute(f"EXECUTE {self._planned[query]}{given}")
             return list(cursor.fetchall())
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from migrate_graph.quoting import quote_literal
+from migrate_graph.quoting import as_array, quote_literal
 
 SETTINGS: Final = (
     "SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true), pg_catalog.set_config('DateStyle', 'ISO, YMD', true), "
@@ -543,12 +543,7 @@ rel AS MATERIALIZED (SELECT * FROM every c{only})
 
 def with_numbers(query: str, relations: Collection[int]) -> str:
     """Return a query with `$1` replaced by the OIDs of relations."""
-    return query.replace("$1", f"CAST('{as_array(relations)}' AS oid[])")
-
-
-def as_array(numbers: Collection[int]) -> str:
-    """Return numbers as the text of an array."""
-    return f"{{{','.join(map(str, sorted(numbers)))}}}"
+    return query.replace("$1", f"CAST({as_array(relations)} AS oid[])")
 
 
 def numbers_of(tables: Collection[str]) -> str:

@@ -32,7 +32,14 @@ from migrate_graph.database.postgres.views.objects import (
     names_of,
     reached_from,
 )
-from migrate_graph.database.postgres.views.plain_views import PLAIN_VIEWS, PlainViews, asking, gone_or_again, seen
+from migrate_graph.database.postgres.views.plain_views import (
+    IS_WATCHED,
+    PLAIN_VIEWS,
+    PlainViews,
+    asking,
+    gone_or_again,
+    seen,
+)
 from migrate_graph.database.postgres.views.replacing import PostgresInPlace
 from migrate_graph.database.postgres.views.restoration import Restoration, create, differs
 from migrate_graph.database.postgres.views.snapshot import (
@@ -81,8 +88,8 @@ FROM pg_catalog.unnest({names}) AS meant (name)"""
 _SCHEMAS = "SELECT pg_catalog.current_schemas(true) AS schemas, pg_catalog.current_setting('search_path') AS place"
 
 
-# Whether an event trigger may do more than a statement says. This and the next query are run with the session's own search_path, too.
-_WATCHED = "SELECT EXISTS (SELECT FROM pg_catalog.pg_event_trigger e WHERE e.evtenabled OPERATOR(pg_catalog.<>) 'D') AS watched"
+# These two queries are run with the session's own search_path, too.
+_WATCHED = f"SELECT {IS_WATCHED} AS watched"
 
 _NEW = """SELECT new.name AS name, c.oid::pg_catalog.int8 AS oid FROM pg_catalog.unnest({names}) AS new (name)
 JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(new.name)::pg_catalog.oid

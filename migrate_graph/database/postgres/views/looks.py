@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from migrate_graph.database.postgres.session.connection import WorkConnection
 from migrate_graph.database.postgres.views.objects import Address, placed
+from migrate_graph.quoting import as_array
 
 Look: TypeAlias = "dict[Address, int | None]"
 """The objects that the transaction has locked exclusively: -1 for a dropped one, the number of the creating command for a new view, None
@@ -92,7 +93,7 @@ def looked_at(known: Mapping[Address, int | None], columns: Iterable[Address] = 
     numbers = {"$gone_classes": [key[0] for key in gone], "$gone_objects": [key[1] for key in gone], "$made": made}
     statement = placed(_LOOK, columns)
     for name, each in numbers.items():
-        statement = statement.replace(name, f"'{{{','.join(map(str, each))}}}'")
+        statement = statement.replace(name, as_array(each))
     return statement
 
 

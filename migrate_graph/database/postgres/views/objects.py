@@ -21,7 +21,7 @@ from migrate_graph.database.postgres.views.snapshot import (
     texts,
 )
 from migrate_graph.database.relation import Item, Relation
-from migrate_graph.database.views.manager_text import bare, parted
+from migrate_graph.quoting import as_array, bare, parted
 
 Address: TypeAlias = tuple[int, int, int]
 """An object as in `pg_depend`: OID of its catalog, its OID there, and the number of a column or 0."""
@@ -411,7 +411,7 @@ def placed(statement: str, addresses: Iterable[Address]) -> str:
     """Return a statement with addresses filled in."""
     chosen = sorted(addresses)
     for position, name in enumerate(("$classes", "$objects", "$columns")):
-        statement = statement.replace(name, "'{" + ",".join(str(int(each[position])) for each in chosen) + "}'")
+        statement = statement.replace(name, as_array(each[position] for each in chosen))
     return statement
 
 

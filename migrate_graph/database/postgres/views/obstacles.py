@@ -18,6 +18,7 @@ from migrate_graph.database.relation import Relation, is_text
 from migrate_graph.database.views.catalog import Manager, Observation
 from migrate_graph.database.views.kept import manager_for_unmanaged
 from migrate_graph.database.views.weaving import Column, NotWoven, Obstacle
+from migrate_graph.quoting import as_array
 
 _READERS = """
 WITH RECURSIVE above (oid) AS (
@@ -104,7 +105,7 @@ class PostgresObstacles:
         beside = {view: [{*line} - {view} for line in lines if view in line] for view in named}
         if all(set() in others for others in beside.values()):
             return named
-        (rows,) = self._catalog.read_all(_READ.format(oids=_array(named)))
+        (rows,) = self._catalog.read_all(_READ.format(oids=as_array(named)))
         reads = {(reader, read) for reader, read, *_ in rows}
         return {
             view: text
@@ -113,7 +114,7 @@ class PostgresObstacles:
         }
 
     def _readers_of_column(self, view: int, detail: str) -> set[int]:
-        (columns,) = self._catalog.read_all(_READ.format(oids=_array([view])))
+        (columns,) = self._catalog.read_all(_READ.format(oids=as_array([view])))
         said = {
             (table, name)
             for reader, table, name, _ in columns
@@ -134,7 +135,7 @@ class PostgresObstacles:
 
     def with_readers(self, keys: Collection[int]) -> dict[int, Obstacle]:
         """See `views.weaving.Obstacles`."""
-        oids = _array(keys)
+        oids = as_array(keys)
         views, reads, types = self._catalog.read_all(
             _VIEWS.format(oids=oids), _READ.format(oids=oids), _TYPES_OF_ALL.replace("{oids}", oids)
         )
@@ -168,7 +169,7 @@ class PostgresObstacles:
         oids = {oid: identity for identity, oid in self.find(identities).items()}
         found: dict[str, dict[str, str]] = {}
         if oids:
-            for oid, name, kind in self._catalog.read(_TYPES.format(oids=f"{_array(oids)}::oid[]")):
+            for oid, name, kind in self._catalog.read(_TYPES.format(oids=f"{as_array(oids)}::oid[]")):
                 found.setdefault(oids[oid], {})[name] = kind
         return found
 
@@ -178,7 +179,7 @@ class PostgresObstacles:
             return set()
         there = {
             (oid, name or "")
-            for oid, name in self._catalog.read(_THERE.format(oids=_array({each.table for each in columns})))
+            for oid, name in self._catalog.read(_THERE.format(oids=as_array({each.table for each in columns})))
         }
         tables = {oid for oid, _ in there}
         return {
@@ -223,10 +224,6 @@ def keeper_of(catalog: PostgresCatalog, stored: Relation) -> Manager:
 
 def _oid(key: Any) -> int:
     return int(key[1])
-
-
-def _array(oids: Collection[int]) -> str:
-    return f"'{{{','.join(map(str, sorted(oids)))}}}'"
 
 
 def _foreign(persistence: str, extension: str | None) -> str:

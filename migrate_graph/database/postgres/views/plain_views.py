@@ -20,7 +20,8 @@ LOOKS_AGAIN = "migrate_graph looks again"
 
 _EQ, _NE, _GT = "OPERATOR(pg_catalog.=)", "OPERATOR(pg_catalog.<>)", "OPERATOR(pg_catalog.>)"
 
-_WATCHED = f"EXISTS (SELECT FROM pg_catalog.pg_event_trigger e WHERE e.evtenabled {_NE} 'D')"
+IS_WATCHED = f"EXISTS (SELECT FROM pg_catalog.pg_event_trigger e WHERE e.evtenabled {_NE} 'D')"
+"""SQL: whether an event trigger may do more than a statement says."""
 
 # It is planned and run with the session's own search_path, with which `meant` looks the names up; so every operator and function has its
 # schema. Only while the server writes the definitions, the search_path is another one; the result tells which it was then.
@@ -32,7 +33,7 @@ WITH meant AS MATERIALIZED (
 )
 SELECT pg_catalog.convert_to(pg_catalog.json_build_array(
     pg_catalog.current_schemas(true), pg_catalog.current_setting('search_path'),
-    (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(m.name, m.oid::pg_catalog.int8)) FROM meant m), {_WATCHED},
+    (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(m.name, m.oid::pg_catalog.int8)) FROM meant m), {IS_WATCHED},
     pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true), pg_catalog.set_config('standard_conforming_strings', 'on', true),
     (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(c.oid::pg_catalog.int8,
         c.relkind {_EQ} 'v' AND c.relpersistence {_NE} 't' AND c.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid,
@@ -84,7 +85,7 @@ def asking(names: Iterable[str]) -> str:
 def gone_or_again(oids: Collection[int]) -> str:
     """Return a statement that fails if one of these relations still exists, or if an event trigger is active."""
     there = " OR ".join(f"pg_catalog.pg_table_is_visible({int(oid)}::pg_catalog.oid) IS NOT NULL" for oid in oids)
-    return f"SELECT CASE WHEN {_WATCHED} OR {there} THEN pg_catalog.concat('{LOOKS_AGAIN}')::pg_catalog.int4 END"  # a constant fails in planning
+    return f"SELECT CASE WHEN {IS_WATCHED} OR {there} THEN pg_catalog.concat('{LOOKS_AGAIN}')::pg_catalog.int4 END"  # a constant fails in planning
 
 
 class PlainViews(Struct, frozen=True):

@@ -9,6 +9,7 @@ import psycopg2
 from msgspec.structs import replace
 
 from migrate_graph.database.postgres.views.objects import PG_CLASS, Address
+from migrate_graph.database.postgres.views.plain_views import IS_WATCHED
 from migrate_graph.database.postgres.views.snapshot import Made
 from migrate_graph.database.relation import Relation
 from migrate_graph.database.views.catalog import Key, taken_back
@@ -54,8 +55,6 @@ SELECT pg_catalog.pg_get_viewdef(c.oid) AS definition FROM pg_catalog.pg_class c
 WHERE c.oid = {{oid}} OR (c.relname = '{_PROBE}' AND c.relnamespace = pg_catalog.pg_my_temp_schema())
 """
 
-_WATCHED = "SELECT EXISTS (SELECT FROM pg_catalog.pg_event_trigger e WHERE e.evtenabled <> 'D') AS watched"
-
 
 class PostgresInPlace:
     """See `views.catalog.InPlace`.
@@ -75,7 +74,7 @@ class PostgresInPlace:
 
     def is_watched(self) -> bool:
         """See `views.catalog.InPlace`: by event triggers."""
-        return bool(self._catalog.read(_WATCHED)[0][0])
+        return bool(self._catalog.read(f"SELECT {IS_WATCHED} AS watched")[0][0])
 
     def readers(self, keys: Collection[Key]) -> dict[Key, str]:
         """See `views.catalog.InPlace`."""

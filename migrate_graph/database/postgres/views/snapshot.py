@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 from msgspec import Struct, field
 
 from migrate_graph.database.relation import Grant, Item, Relation
+from migrate_graph.quoting import as_array
 
 Read: TypeAlias = Callable[[str], list[list[Any]]]
 """Runs a query without parameters, whose columns have names, and returns its rows."""
@@ -403,7 +404,7 @@ def grants_of(rows: Iterable[Iterable[Any]] | None) -> tuple[Grant, ...]:
 
 def array_of(oids: Iterable[int]) -> str:
     """Return the SQL of an array of OIDs."""
-    return "'{" + ",".join(str(int(oid)) for oid in oids) + "}'::oid[]"
+    return f"{as_array(oids)}::oid[]"
 
 
 def literal(text: str) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from typing import Final
 
 from migrate_graph.database.postgres.views.objects import Address
+from migrate_graph.quoting import as_array
 
 SEEN: Final = "migrate_graph_seen"
 """Prefix of the names of the cursors that are opened before objects are read."""
@@ -120,8 +121,8 @@ def compared(name: str, gone: Collection[Address], *, plain: bool) -> list[str]:
         return closed(name)
     chosen = sorted({(classid, objid) for classid, objid, _ in gone})
     settings = {
-        "objects": _array(objid for _, objid in chosen),
-        "classes": _array(classid for classid, _ in chosen),
+        "objects": as_array(objid for _, objid in chosen),
+        "classes": as_array(classid for classid, _ in chosen),
         "plain": "'on'" if plain else "''",
     }
     return [_set(settings), f"FETCH {name}", *closed(name)]
@@ -135,7 +136,3 @@ def closed(name: str) -> list[str]:
 def _set(settings: dict[str, str]) -> str:
     parts = (f"pg_catalog.set_config('migrate_graph.{name}', {value}, true)" for name, value in settings.items())
     return f"SELECT {', '.join(parts)}"
-
-
-def _array(numbers: Iterable[int]) -> str:
-    return f"'{{{','.join(str(int(number)) for number in numbers)}}}'"
