@@ -25,7 +25,7 @@ _SAID = frozenset({"grants", "default grants", "comment", "label", "setting"})
 _IMPLIED = frozenset({"column order"})
 _LAST = re.compile(r'(?P<owner>.*)\.(?:"(?:[^"]|"")*"|[^."]+)', re.DOTALL)
 _FIRST = re.compile(r'(?P<first>"(?:[^"]|"")*"|[^."]+)\.', re.DOTALL)
-_KEY = re.compile(r" (?:foreign key|unique) \(.*\)\Z", re.DOTALL)
+_KEY = re.compile(r'(?P<owner>(?:"(?:[^"]|"")*"|[^" ])+) (?:foreign key|unique) \(.*\)', re.DOTALL)
 
 
 class Touch(StrEnum):
@@ -79,10 +79,7 @@ def resource_of(fact: Fact) -> Fact:
 
 def owner_of(identity: str) -> str:
     """Return the relation that a column, a constraint or a trigger belongs to: all but the last part of its name."""
-    without_key = _KEY.sub("", identity)
-    if without_key != identity:
-        return without_key
-    match = _LAST.fullmatch(identity)
+    match = _KEY.fullmatch(identity) or _LAST.fullmatch(identity)
     return match["owner"] if match else identity
 
 
@@ -92,10 +89,10 @@ def _schema_of(identity: str) -> Iterator[Fact]:
         yield Fact("schema", match["first"])
 
 
-def _column(use: str) -> tuple[str, str]:
-    """Return the relation and the last part of `public.invoice.qty`."""
-    owner = owner_of(use)
-    return owner, use[len(owner) + 1 :]
+def relation_and_part(name: str) -> tuple[str, str]:
+    """Return the relation and the last part of `public.invoice.qty`, both as SQL writes them; a name of one part has no last part."""
+    owner = owner_of(name)
+    return owner, name[len(owner) + 1 :]
 
 
 def trace_of(footprint: Footprint) -> Trace:
@@ -129,7 +126,7 @@ def _needs(footprint: Footprint, facts: Iterable[Fact]) -> Iterator[Fact]:
     """Yield what had to be there for a migration to run; also what it made itself."""
     yield from (Fact("relation", name) for name in {*footprint.locks, *footprint.checked, *footprint.inserts})
     for use in footprint.uses | footprint.writes:
-        relation, column = _column(use)
+        relation, column = relation_and_part(use)
         yield Fact("relation", relation)
         if column != ALL:
             yield Fact("column", use)
@@ -154,14 +151,14 @@ def _rows(footprint: Footprint) -> _Found:
 
 
 def _touches(footprint: Footprint) -> Iterator[tuple[Touch, str, str]]:
-    yield from ((Touch.READ, *_column(use)) for use in _read(footprint))
+    yield from ((Touch.READ, *relation_and_part(use)) for use in _read(footprint))
     for use in footprint.writes:
-        relation, column = _column(use)
+        relation, column = relation_and_part(use)
         yield Touch.DELETE if column == ALL else Touch.UPDATE, relation, column
     yield from ((Touch.INSERT, relation, ALL) for relation in footprint.inserts)
     yield from ((Touch.DELETE, relation, ALL) for relation, wrote in footprint.wrote.items() if wrote.deleted)
     yield from ((Touch.CHECK, relation, ALL) for relation in footprint.checked)
-    yield from ((touch, *_column(use)) for touch, use in _proved(footprint))
+    yield from ((touch, *relation_and_part(use)) for touch, use in _proved(footprint))
 
 
 def _read(footprint: Footprint) -> Iterator[str]:

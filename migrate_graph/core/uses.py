@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from migrate_graph.core.late import nx
 from migrate_graph.core.model import UsesFrom, View, same_fingerprint
 from migrate_graph.core.reachability import knots
+from migrate_graph.quoting import bare
 
 if TYPE_CHECKING:
     from migrate_graph.core.traces import Entry
@@ -132,11 +133,7 @@ def _by_name(views: Iterable[View]) -> dict[str, dict[View, str]]:
 
 def parts_of(name: str) -> list[str]:
     """Return the parts of a relation's name as a database compares them: `"Totals"` stays, `Billing.Totals` is in lower case."""
-    return [_folded(match["word"]) for match in _TOKEN.finditer(name) if match["word"]]
-
-
-def _folded(word: str) -> str:
-    return word[1:-1].replace('""', '"') if word.startswith('"') else word.lower()
+    return [bare(match["word"]) for match in _TOKEN.finditer(name) if match["word"]]
 
 
 def _named_in(view: View, by_name: Mapping[str, Mapping[View, str]]) -> Iterator[str]:
@@ -151,13 +148,13 @@ def _named_in(view: View, by_name: Mapping[str, Mapping[View, str]]) -> Iterator
 
 def words_of(query: str) -> set[str]:
     """Return the words of a query outside of its comments and string literals, as a database compares them."""
-    return {_folded(match["word"]) for match in _TOKEN.finditer(query) if match["word"]}
+    return {bare(match["word"]) for match in _TOKEN.finditer(query) if match["word"]}
 
 
 def _names_in(query: str) -> Iterator[tuple[str, str]]:
     """Yield the words that may name a relation, each with its schema where one is written."""
     tokens = [match for match in _TOKEN.finditer(query) if match["word"] or match["dot"]]
-    words = [_folded(match["word"]) if match["word"] else "" for match in tokens]  # empty stands for a dot
+    words = [bare(match["word"]) if match["word"] else "" for match in tokens]  # empty stands for a dot
     for at, word in enumerate(words):
         before = words[at - 1] if at else None
         if not word or before in _BEFORE_NEW_NAMES:

@@ -9,6 +9,7 @@ from typing import Any
 
 from migrate_graph.code_walk import texts_reached
 from migrate_graph.loader.sources import Sources, chain_of, own_nodes
+from migrate_graph.quoting import bare
 
 _NAME = r'(?:[^\W\d]\w*|"(?:[^"\0]|"")+"|\[[^\]]+\]|`[^`]+`)'
 _CREATE = re.compile(
@@ -50,7 +51,4 @@ def _defined(function: Any, sources: Sources) -> Iterator[str]:
 
 
 def _plain(name: str) -> str:
-    last = re.split(r"\s*\.\s*(?=[^\W\d]\w*$|[\"\[`])", name)[-1]
-    if last[0] in '"[`':
-        return last[1:-1].replace('""', '"')
-    return last.lower()
+    return bare(re.split(r"\s*\.\s*(?=[^\W\d]\w*$|[\"\[`])", name)[-1])

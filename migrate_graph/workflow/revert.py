@@ -13,6 +13,7 @@ from migrate_graph.core.events import Connecting, Event, LockWaiting, Observer, 
 from migrate_graph.core.footprint import Fact, Footprint, Statement
 from migrate_graph.core.graph import Node, NodeKind
 from migrate_graph.core.plan import Plan
+from migrate_graph.core.traces import owner_of, relation_and_part
 from migrate_graph.core.undoing import undone_with
 from migrate_graph.database import open_backend
 from migrate_graph.database.cascades import cascades_of, dropping_deletes
@@ -249,9 +250,6 @@ def _is_of(loss: Loss, table: str) -> bool:
     return loss.what == f"rows of {table}" or loss.what.startswith(f"column {table}.") or loss.table == table
 
 
-_COLUMN = re.compile(r'(?P<table>.*)\.(?P<column>"(?:[^"]|"")*"|[^."]+)', re.DOTALL)
-
-
 def _losses(seen: Footprint) -> Iterator[Loss]:
     """Yield the data that is lost by what a step has removed."""
     removed = seen.removed - seen.renamed
@@ -263,16 +261,12 @@ def _losses(seen: Footprint) -> Iterator[Loss]:
     for fact in sorted(removed):
         if fact.kind == "table":
             yield Loss(f"table {fact.identity}", f"SELECT count(*) FROM {fact.identity}")
-        elif (
-            fact.kind == "column"
-            and (parts := _COLUMN.fullmatch(fact.identity))
-            and parts["table"] not in relations | tables
-        ):
-            query = f"SELECT count({parts['column']}) FROM {parts['table']}"
-            yield Loss(f"column {fact.identity}", query, "value")
-    for column, (was, becomes) in sorted(seen.retyped.items()):
-        if (parts := _COLUMN.fullmatch(column)) and parts["table"] not in relations | tables:
-            yield _cut(column, parts, was, becomes, seen)
+        elif fact.kind == "column" and owner_of(fact.identity) not in relations | tables:
+            table, column = relation_and_part(fact.identity)
+            yield Loss(f"column {fact.identity}", f"SELECT count({column}) FROM {table}", "value")
+    for name, (was, becomes) in sorted(seen.retyped.items()):
+        if owner_of(name) not in relations | tables:
+            yield _cut(name, was, becomes, seen)
     deleted = {each.removesuffix(".*") for each in seen.writes if each.endswith(".*")}
     deleted |= {table for table, wrote in seen.wrote.items() if wrote.deleted}
     for table in sorted(deleted - tables):
@@ -283,9 +277,9 @@ def _losses(seen: Footprint) -> Iterator[Loss]:
 _USING: Final = re.compile(r"\busing\b(?P<how>.*)", re.IGNORECASE | re.DOTALL)
 
 
-def _cut(column: str, parts: re.Match[str], was: str, becomes: str, seen: Footprint) -> Loss:
+def _cut(column: str, was: str, becomes: str, seen: Footprint) -> Loss:
     """Return the values of a column that do not survive its new type: those that are not as they were when cast back."""
-    table, name = parts["table"], parts["column"]
+    table, name = relation_and_part(column)
     all_values = f"SELECT count({name}) FROM {table}"
     back = f"CAST(CAST(CAST({name} AS {becomes}) AS {was}) AS text)"
     query = f"SELECT count(*) FROM {table} WHERE {name} IS NOT NULL AND {back} IS DISTINCT FROM CAST({name} AS text)"

@@ -196,7 +196,7 @@ REVOKE ALL ON FUNCTION helper FROM PUBLIC; GRANT EXECUTE ON FUNCTION helper TO p
 CREATE VIEW helped AS SELECT CAST(helper(1) AS text) AS x; ALTER TABLE customer ADD CONSTRAINT big CHECK (nr > 0);
 COMMENT ON CONSTRAINT big ON customer IS 'c'; CREATE DOMAIN given AS int; CREATE TABLE typed (m mood DEFAULT 'ok', g given);
 CREATE SEQUENCE counted; ALTER TABLE typed ADD n int DEFAULT nextval('counted');
-CREATE TYPE pair AS (a int, b text); COMMENT ON COLUMN pair.a IS 'x'; CREATE TYPE span AS RANGE (subtype = float8);
+CREATE TYPE pair AS (a int, b text, "c.d" int); COMMENT ON COLUMN pair.a IS 'x'; CREATE TYPE span AS RANGE (subtype = float8);
 CREATE DOMAIN low AS int CHECK (VALUE < 9);
 """
 ANEW = {

@@ -34,6 +34,7 @@ def rows(trace: Trace) -> dict[str, dict[str, list[str]]]:
         ("t", "t"),
         ("t foreign key (p, q)", "t"),
         ('"a b" unique (x)', '"a b"'),
+        ('"t unique (y)" foreign key (a)', '"t unique (y)"'),
         ("public.t.*", "public.t"),
     ],
 )

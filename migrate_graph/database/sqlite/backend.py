@@ -32,6 +32,7 @@ from migrate_graph.errors import (
     UsageError,
 )
 from migrate_graph.messages import first_line
+from migrate_graph.quoting import unquoted
 from migrate_graph.redaction import redact_uri
 from migrate_graph.signals import Interruption
 
@@ -479,7 +480,7 @@ class SqliteBackend(Bookkeeping):
         from migrate_graph.database.sqlite.facts import spelled
 
         names = super().managed_relations(managers)
-        return frozenset(spelled(name[1:-1].replace('""', '"') if name.startswith('"') else name) for name in names)
+        return frozenset(spelled(unquoted(name)) for name in names)
 
     def view_presences(self, managers: Mapping[str, type]) -> dict[str, ViewPresence]:
         if not managers:

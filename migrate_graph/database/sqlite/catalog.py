@@ -24,7 +24,7 @@ from migrate_graph.database.views.catalog import (
     Restorable,
 )
 from migrate_graph.errors import ViewError
-from migrate_graph.quoting import quote_identifier
+from migrate_graph.quoting import quote_identifier, unquoted
 
 _SAVEPOINT = "migrate_graph_views"
 
@@ -256,5 +256,4 @@ class SqliteCatalog:
 
 def _unquoted(identity: str) -> str:
     """Return the bare name of an identity, which may be quoted and may begin with `main.`."""
-    name = re.sub(r'^(?:main|"main")\s*\.\s*', "", identity, flags=re.IGNORECASE)
-    return name[1:-1].replace('""', '"') if name.startswith('"') else name
+    return unquoted(re.sub(r'^(?:main|"main")\s*\.\s*', "", identity, flags=re.IGNORECASE))

@@ -11,8 +11,9 @@ from msgspec import Struct, field
 from migrate_graph import __version__
 from migrate_graph.core.drift import Described, Inventory
 from migrate_graph.core.footprint import Fact, Size
+from migrate_graph.core.traces import owner_of
 from migrate_graph.database.watching import Difference
-from migrate_graph.quoting import quote_identifier
+from migrate_graph.quoting import quote_identifier, unquoted
 from migrate_graph.sql_space import SPACE
 
 Run: TypeAlias = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
@@ -43,11 +44,6 @@ _PLAIN: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 def spelled(name: str) -> str:
     """Return a name as SQL writes it: quoted if it needs quotes."""
     return name if _PLAIN.fullmatch(name) else quote_identifier(name)
-
-
-def plain(written: str) -> str:
-    """Return a name without the quotes with which SQL writes it."""
-    return written[1:-1].replace('""', '"') if written[:1] in {'"', "`", "["} else written
 
 
 class _Table(Struct, frozen=True):
@@ -182,7 +178,7 @@ _RENAMES: Final = re.compile(
 def renames_in(sql: str) -> list[Rename]:
     """Return the column that a statement renames, if it does."""
     found = _RENAMES.match(sql)
-    return [Rename(*(plain(found[part]).casefold() for part in ("table", "was", "now")))] if found else []
+    return [Rename(*(unquoted(found[part]).casefold() for part in ("table", "was", "now")))] if found else []
 
 
 def difference(before: Facts, after: Facts, renames: Sequence[Rename]) -> Difference:
@@ -212,18 +208,7 @@ def difference(before: Facts, after: Facts, renames: Sequence[Rename]) -> Differ
 
 def table_of(fact: Fact) -> str:
     """Return the table that a fact belongs to, as SQL writes its name."""
-    if fact.kind in {"column", "trigger"}:
-        return table_in(fact.identity)
-    if fact.kind != "constraint":
-        return fact.identity
-    match = re.match(r'"(?:[^"]|"")*"|[^ ]+', fact.identity)
-    return match[0] if match else fact.identity
-
-
-def table_in(name: str) -> str:
-    """Return the table in the full name of a column (`table.column`), as SQL writes it."""
-    match = re.match(r'"(?:[^"]|"")*"|[^.]+', name)
-    return match[0] if match else name
+    return owner_of(fact.identity) if fact.kind in {"column", "trigger", "constraint"} else fact.identity
 
 
 def _renamed(before: Facts, after: Facts, renames: Sequence[Rename]) -> set[Fact]:

@@ -11,7 +11,8 @@ from typing import Final
 
 from migrate_graph.core.footprint import Fact
 from migrate_graph.database.sqlite.authorizer import overheard
-from migrate_graph.database.sqlite.facts import NAME, Facts, plain, spelled, table_of
+from migrate_graph.database.sqlite.facts import NAME, Facts, spelled, table_of
+from migrate_graph.quoting import unquoted
 
 _INDEX: Final = re.compile(rf"(\s*CREATE\s+(?:UNIQUE\s+)?INDEX\s+)(?:{NAME}\s*\.\s*)?{NAME}", re.IGNORECASE)
 _PROBE: Final = '"migrate_graph_probe"'
@@ -78,7 +79,7 @@ class Hanging:
 
     def _of_trigger(self, connection: sqlite3.Connection, facts: Facts, fact: Fact) -> set[Fact]:
         table = table_of(fact)
-        name = plain(fact.identity[len(table) + 1 :])
+        name = unquoted(fact.identity[len(table) + 1 :])
         columns = [spelled(each) for each in facts.tables[self._names[table]].columns]
         sets = ", ".join(f"{each} = {each}" for each in columns)
         firing = (f"INSERT INTO {table} DEFAULT VALUES", f"DELETE FROM {table}", f"UPDATE {table} SET {sets}")

@@ -16,11 +16,13 @@ from msgspec.structs import replace
 
 from migrate_graph.core.footprint import Footprint, OutsideAct, Rewrite, Size, Statement, Wrote
 from migrate_graph.core.model import TransactionMode
-from migrate_graph.database.sqlite.facts import NAME, Facts, Rename, plain, renames_in, spelled, table_in, table_of
+from migrate_graph.core.traces import owner_of
+from migrate_graph.database.sqlite.facts import NAME, Facts, Rename, renames_in, spelled, table_of
 from migrate_graph.database.sqlite.statements import without_values
 from migrate_graph.database.sqlite.work import WorkConnection, WorkCursor, keyword
 from migrate_graph.database.watching import Difference, Speaker, speaker
 from migrate_graph.messages import first_line
+from migrate_graph.quoting import unquoted
 from migrate_graph.redaction import redact
 
 _WRITING: Final = {
@@ -123,7 +125,7 @@ _ANEW: Final = frozenset({sqlite3.SQLITE_CREATE_TABLE, sqlite3.SQLITE_DROP_TABLE
 
 def _columns(text: str) -> list[str]:
     """Return the names in a list of columns, as SQL writes them."""
-    return [spelled(plain(each)) for each in re.findall(NAME, text)]
+    return [spelled(unquoted(each)) for each in re.findall(NAME, text)]
 
 
 class Recorder:
@@ -284,7 +286,7 @@ class Recorder:
     def _add(self, found: Statement, notes: Notes) -> None:
         sql = notes.sql.strip().removesuffix(";").rstrip()
         for known, found_now in zip((self.uses, self.writes, self.inserts), notes.closely(), strict=True):
-            known |= {each for each in found_now if table_in(each) not in self._own}
+            known |= {each for each in found_now if owner_of(each) not in self._own}
         self.makes |= {*notes.makes}
         self.anew |= {*notes.anew}
         self.written |= {table for table, _ in (*notes.direct, *notes.indirect)} - self._own

@@ -12,9 +12,8 @@ from msgspec import Struct, field
 from migrate_graph.database.relation import Relation
 from migrate_graph.database.views.catalog import Key, Manager, ViewCatalog
 from migrate_graph.database.views.claims import name_of
-from migrate_graph.database.views.manager_text import bare, parted
 from migrate_graph.errors import ViewError
-from migrate_graph.quoting import quote_identifier
+from migrate_graph.quoting import bare, parted, quote_identifier
 
 PREFIX = "migrate_graph_swap_"
 """The temporary name of a new view begins with this. The whole name has 51 bytes; the names of its indexes have up to 63."""

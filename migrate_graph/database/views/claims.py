@@ -8,7 +8,8 @@ from types import MappingProxyType
 from migrate_graph.database.books.view_ledger import LedgerRow
 from migrate_graph.database.relation import Relation
 from migrate_graph.database.views.catalog import Concern, Key, Manager, Observation
-from migrate_graph.database.views.manager_text import ManagerText, bare, parted, text_of
+from migrate_graph.database.views.manager_text import ManagerText, text_of
+from migrate_graph.quoting import bare, parted
 
 _ROUTINES = {"FUNCTION", "PROCEDURE", "AGGREGATE"}
 _OF_TABLES = {"POLICY", "RULE", "TRIGGER"}

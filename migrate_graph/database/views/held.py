@@ -15,8 +15,8 @@ from migrate_graph.database.views.block import Block, is_unmanaged
 from migrate_graph.database.views.catalog import ViewCatalog
 from migrate_graph.database.views.claims import name_of
 from migrate_graph.database.views.keeper import ViewKeeper
-from migrate_graph.database.views.manager_text import words_of
 from migrate_graph.database.views.replacing import Renewal, Replaced
+from migrate_graph.quoting import words_of
 
 if TYPE_CHECKING:
     from migrate_graph.database import AtomicIntent

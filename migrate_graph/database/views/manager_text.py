@@ -12,12 +12,12 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from migrate_graph.code_walk import classes_of_users, reached, strings_in, texts_of
+from migrate_graph.quoting import bare, parted
 
 _NAME = r'(?:(?!IF\b)[^\W\d][\w$]*|"(?:[^"\0]|"")+")'
 NAME = rf"{_NAME}(?:\s*\.\s*{_NAME})?"
 """How SQL writes a name, with its schema or without; a regular expression."""
 
-_ANY_NAME = re.compile(r'[^\W\d][\w$]*|"(?:[^"\0]|"")+"')
 # A name with a variable part (`v_{year}`, `v%s`) is not known.
 _END = r"(?![\w$.{%]|\s*\.)"
 _KIND = (
@@ -200,23 +200,6 @@ def _table_after(text: str, place: int) -> tuple[str, str]:
         match = _OF_TABLE.match(text, match.end())
     schema, table = parted(match["name"]) if match else ("", "")
     return schema, bare(table)
-
-
-def parted(written: str) -> tuple[str, str]:
-    """Split an identifier into schema and name, both as SQL writes them; a schema that is not written is empty."""
-    parts = _ANY_NAME.findall(written)
-    return (parts[-2] if len(parts) > 1 else "", parts[-1]) if parts else ("", written)
-
-
-def bare(name: str) -> str:
-    """Return the name that an identifier stands for: without quotes, or folded to lower case when it is not quoted."""
-    name = name.strip()
-    return name[1:-1].replace('""', '"') if name.startswith('"') else name.lower()
-
-
-def words_of(text: str) -> set[str]:
-    """Return the words and quoted names of a text, in lower case and without the quotes."""
-    return {bare(word).lower() for word in _ANY_NAME.findall(text)}
 
 
 def names_created(kind: type) -> tuple[str, ...]:

@@ -20,9 +20,10 @@ from migrate_graph.database.views.block import Block, is_unmanaged
 from migrate_graph.database.views.catalog import Manager, Observation
 from migrate_graph.database.views.claims import name_of
 from migrate_graph.database.views.keeper import ViewKeeper
-from migrate_graph.database.views.manager_text import bare, names_created, parted, words_of
+from migrate_graph.database.views.manager_text import names_created
 from migrate_graph.errors import ViewError
 from migrate_graph.messages import first_line
+from migrate_graph.quoting import bare, parted, words_of
 
 ONLY_SCHEMA: Final = "main"
 """The schema in full names of a database where names are written without a schema (SQLite)."""

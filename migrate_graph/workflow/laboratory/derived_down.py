@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from migrate_graph.core.model import TransactionMode
-from migrate_graph.core.traces import owner_of
+from migrate_graph.core.traces import relation_and_part
 from migrate_graph.database.table_files import TableFiles
+from migrate_graph.quoting import unquoted
 
 if TYPE_CHECKING:
     from migrate_graph.core.drift import Drifted
@@ -128,9 +129,8 @@ def gone_with(changes: Iterable[Drifted], managed: frozenset[str]) -> dict[str, 
 
 def plain(identity: str) -> str:
     """Return the last part of a qualified name, without quotes."""
-    owner = owner_of(identity)
-    last = identity[len(owner) + 1 :] if owner != identity else identity
-    return last[1:-1].replace('""', '"') if last.startswith('"') else last
+    owner, last = relation_and_part(identity)
+    return unquoted(last or owner)
 
 
 def _sender_at(migration: Migration) -> Callable[[Any, str], Any]:

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from migrate_graph.core.adopting import Adoption, Making, adoption_of
 from migrate_graph.core.drift import RELATIONS, Drifted, Inventory
 from migrate_graph.core.footprint import Fact
+from migrate_graph.core.traces import owner_of
 from migrate_graph.database.postgres.facts.anew import VIEWS, Anew, Ask, is_another, only_its_owner
 from migrate_graph.database.postgres.facts.retyped import Retyped
 
@@ -46,13 +47,13 @@ _SETTINGS_OF_COLUMN: Final = (
     "OR coalesce(to_jsonb(a) ->> 'attcompression', '') <> ''"
 )
 
-# Queries for the statements that create an object, by its kind. `%(name)s` is the name of the object, `%(relation)s` that of the relation it
 _FUNCTION: Final = (
     "pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace "
     "AND format('%%I.%%I(%%s)', n.nspname, p.proname, pg_get_function_identity_arguments(p.oid)) = %(name)s"
 )
 """SQL: the function or procedure of a name, as FROM has it."""
 
+# Queries for the statements that create an object, by its kind. `%(name)s` is the name of the object, `%(relation)s` that of the relation it
 # belongs to, `%(part)s` its own name there. The row has several statements: the first runs at the object's place in the order, the others
 # when all objects exist. There is no row where the statement cannot be written.
 _ENABLES: Final = "CASE {} WHEN 'D' THEN ' DISABLE' WHEN 'A' THEN ' ENABLE ALWAYS' WHEN 'R' THEN ' ENABLE REPLICA' END"
@@ -591,7 +592,7 @@ def _type_of(fact: Fact, relation: str) -> str:
         return ""
     if fact.kind == "cast":
         return fact.identity.partition(" as ")[0]
-    return fact.identity if fact.kind == "column order" else fact.identity.rpartition(".")[0]
+    return fact.identity if fact.kind == "column order" else owner_of(fact.identity)
 
 
 def _names(fact: Fact, relation: str) -> dict[str, str]:

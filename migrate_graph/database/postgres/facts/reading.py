@@ -9,6 +9,7 @@ from typing import Any, Final, TypeAlias
 from msgspec import Struct, field
 
 from migrate_graph.core.footprint import Fact
+from migrate_graph.core.traces import owner_of
 from migrate_graph.database import watching
 from migrate_graph.database.postgres.facts.query import OF_PRIVILEGES, PARTS, Part, Scope, facts_query
 
@@ -224,7 +225,7 @@ def _without_order(facts: Iterable[Fact]) -> Iterable[Fact]:
 
 def _really_changed(was: Mapping[Fact, str], now: Mapping[Fact, str]) -> Iterable[Fact]:
     """Yield facts with another definition; the order of columns only if no column of the table was added or removed."""
-    came_or_went = {fact.identity.rpartition(".")[0] for fact in was.keys() ^ now.keys() if fact.kind == "column"}
+    came_or_went = {owner_of(fact.identity) for fact in was.keys() ^ now.keys() if fact.kind == "column"}
     for fact in was.keys() & now.keys():
         if was[fact] != now[fact] and not (fact.kind == "column order" and fact.identity in came_or_went):
             yield fact

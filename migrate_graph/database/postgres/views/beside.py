@@ -9,10 +9,9 @@ import psycopg2
 from migrate_graph.database.postgres.views.catalog import PostgresCatalog
 from migrate_graph.database.postgres.views.snapshot import texts
 from migrate_graph.database.relation import Relation
-from migrate_graph.database.views.manager_text import parted
 from migrate_graph.errors import ViewError
 from migrate_graph.messages import first_line
-from migrate_graph.quoting import quote_identifier
+from migrate_graph.quoting import parted, quote_identifier
 
 
 class PostgresBuilder:

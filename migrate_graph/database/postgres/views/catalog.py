@@ -69,9 +69,10 @@ from migrate_graph.database.views.catalog import (
     Unseen,
     top_of,
 )
-from migrate_graph.database.views.manager_text import ManagerText, bare, parted
+from migrate_graph.database.views.manager_text import ManagerText
 from migrate_graph.database.views.plain_sql import PlainChanges, plain_changes
 from migrate_graph.errors import ViewError
+from migrate_graph.quoting import bare, parted
 
 _JUST_MADE = 2**20
 

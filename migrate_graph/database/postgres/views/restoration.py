@@ -14,11 +14,10 @@ from migrate_graph.database.postgres.views.asking import OUR_STYLES, OWN_STYLES
 from migrate_graph.database.postgres.views.snapshot import Made, Read, literal
 from migrate_graph.database.relation import Grant, Item, Relation
 from migrate_graph.database.views.catalog import Restorable
-from migrate_graph.database.views.manager_text import bare, parted
 from migrate_graph.database.views.stored_sql import check_item, check_stored
 from migrate_graph.errors import ViewError
 from migrate_graph.messages import first_line
-from migrate_graph.quoting import quote_identifier
+from migrate_graph.quoting import bare, parted, quote_identifier
 
 # Properties that views and materialized views both have; the others cannot be carried over from one kind to the other.
 _OF_EVERY_KIND = {"comment", "column comment", "security label", "column security label"}
