@@ -11,6 +11,7 @@ from msgspec import Struct
 from migrate_graph.core.graph import MigrationGraph
 from migrate_graph.core.late import nx
 from migrate_graph.core.timeline import Timeline, ViewBlock
+from migrate_graph.quoting import bare, parted
 
 
 class HandOver(Struct, frozen=True):
@@ -92,7 +93,7 @@ def _standing(graph: MigrationGraph, retiring: Sequence[str], heirs: dict[str, s
 def _same(graph: MigrationGraph, name: str, old: str) -> bool:
     """Return whether two views have relations of the same name, as far as their texts tell; one may leave the schema out."""
     names = (relation for each in (name, old) for relation in graph.views[each].relations)
-    return len({each.lower().rpartition(".")[2].strip('"') for each in names}) == 1
+    return len({bare(parted(each)[1]).lower() for each in names}) == 1
 
 
 def _groups(graph: MigrationGraph, heirs: dict[str, str]) -> Iterator[dict[str, str]]:

@@ -286,7 +286,7 @@ def test_a_rename_is_told_as_one_with_all_that_names_it(following: Following) ->
     assert {Fact("view", "public.v"), Fact("matview", "public.m"), Fact("index", "public.t_a")} <= found.changed
 
 
-@pytest.mark.parametrize("column", ["d", '"d.e"', '"d""."e"'])
+@pytest.mark.parametrize("column", ["d", '"d.e"', '"d"".e"'])
 def test_the_order_of_columns_has_not_changed_where_one_was_added_or_dropped(following: Following, column: str) -> None:
     added, dropped = (following.change(f"ALTER TABLE u {words}") for words in (f"ADD {column} int", f"DROP {column}"))
     assert added.added == dropped.removed == {Fact("column", f"public.u.{column}")}

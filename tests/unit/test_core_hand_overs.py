@@ -41,6 +41,8 @@ def test_a_successor_of_the_same_name_takes_over_and_its_readers_stay() -> None:
 def test_what_can_never_be_replaced_is_not_tried() -> None:
     v2 = {"since": "b", "replaces": "V"}
     assert told("V", V=view("v"), V2=view("other", **v2)) == []
+    assert told("V", V=view('"one.v"'), V2=view('"other.v"', **v2)) == []
+    assert told("V", V=view('"one.v"'), V2=view('public."one.v"', **v2)) == ["V>V2"]
     assert told("V", V=view("v"), V2=view("v", **v2, can_replace=False)) == []
     assert told("V", V=view("v", can_replace=False), V2=view("v", **v2)) == []
     assert told("V", V=view("v"), V2=view("v", **v2), V3=view("v", **v2)) == []

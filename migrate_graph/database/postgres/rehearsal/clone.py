@@ -29,7 +29,7 @@ from migrate_graph.database.postgres.sizes import SIZES, as_sizes
 from migrate_graph.database.watching import Clone
 from migrate_graph.errors import DatabaseRefused, RestoreError
 from migrate_graph.messages import counted, first_line
-from migrate_graph.quoting import quote_identifier, quote_literal
+from migrate_graph.quoting import bare, parted, quote_identifier, quote_literal
 from migrate_graph.redaction import redact
 
 if TYPE_CHECKING:
@@ -359,7 +359,7 @@ class _Filling(Struct):
         names = {*TableNames.of(self.made.table, POSTGRES).all}
         for table, columns in self.original.ask(_TABLES):
             if columns:
-                limit = "" if table.rpartition(".")[2].strip('"') in names else f" LIMIT {self.cloning.data:d}"
+                limit = "" if bare(parted(table)[1]) in names else f" LIMIT {self.cloning.data:d}"
                 self._copy(connection, table, f"SELECT {columns} FROM ONLY {table}{limit}", f"({columns})")
         orphans = [statement for (statement,) in self.original.ask(_REFERENCES)]
         went = True
