@@ -143,7 +143,6 @@ def build_plan(
     *,
     ordering: Ordering = Ordering.LEGACY,
     selection: AbstractSet[str] | None = None,
-    stop_on_partial: bool = False,
     standing: States | None = None,
 ) -> Plan:
     """Return what would run.
@@ -153,12 +152,10 @@ def build_plan(
         history: what the database remembers.
         ordering: how ties are broken.
         selection: names of the migrations asked for; None for all. What they require is added here.
-        stop_on_partial: a failed migration that kept own commits is not tried again: it needs a decision, like an
-            interrupted one.
         standing: the states before the plan, where they are known already; see `standing_of`.
     """
     if standing is None:
-        standing = standing_of(graph, history, ordering=ordering, stop_on_partial=stop_on_partial)
+        standing = standing_of(graph, history, ordering=ordering)
     order = graph.order(ordering)
     known = {name: standing[Node(NodeKind.MIGRATION, name)] for name in order}
     asked = set(order) if selection is None else _with_requirements(graph, selection)

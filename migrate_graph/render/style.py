@@ -180,14 +180,11 @@ TIMES: Final = "\N{MULTIPLICATION SIGN}"
 FONT_STACK: Final = "ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', 'Liberation Mono', monospace"
 
 
-def edge_colour(kind: EdgeKind, state: EdgeState, *, dark: bool = False) -> str:
-    """Return the colour of an edge on a light or a dark page."""
-    page = DARK if dark else LIGHT
+def edge_colour(kind: EdgeKind, state: EdgeState) -> str:
+    """Return the colour of an edge on a light page; `dark_mode` changes it."""
     if state is EdgeState.OLD:
-        return page.old_edge
-    if state is EdgeState.CYCLE:
-        return page.cycle_edge
-    return EDGES[kind].dark if dark else EDGES[kind].light
+        return LIGHT.old_edge
+    return LIGHT.cycle_edge if state is EdgeState.CYCLE else EDGES[kind].light
 
 
 def edge_width(kind: EdgeKind, state: EdgeState) -> float:

@@ -43,14 +43,12 @@ class SealedPlan(Struct, frozen=True):
         file: the file that it was read from.
         path: path of the migrations file that was named; None: the configured one.
         database: label of the database when the plan was made.
-        tool: version of the program that made the plan.
         snapshot: everything that the plan depends on.
     """
 
     file: Path
     path: Path | None
     database: str
-    tool: str
     snapshot: Snapshot
 
     @property
@@ -148,7 +146,7 @@ def read_sealed(file: Path) -> SealedPlan:
     try:
         intact = sealed.get("digest") == _digest(document)
         path, label = sealed["path"], document["database"]
-        plan = SealedPlan(file, None if path is None else Path(path), str(label), version, _snapshot_in(sealed))
+        plan = SealedPlan(file, None if path is None else Path(path), str(label), _snapshot_in(sealed))
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError, ValidationError):
         intact = False
     if not intact:

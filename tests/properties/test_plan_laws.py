@@ -9,6 +9,7 @@ from migrate_graph.core.history import Attempt, AttemptState, History, Record
 from migrate_graph.core.model import Registry
 from migrate_graph.core.plan import build_plan
 from migrate_graph.core.rules import RULES, Severity, check
+from migrate_graph.core.states import standing_of
 
 
 @st.composite
@@ -30,7 +31,8 @@ def test_laws_of_every_plan(registry: Registry, data: st.DataObject, ordering: O
     graph = build_graph(registry)
     history = data.draw(histories(list(graph.migrations)))
     selection = data.draw(st.none() | st.frozensets(st.sampled_from([*graph.migrations, "nowhere"])))
-    plan = build_plan(graph, history, ordering=ordering, selection=selection, stop_on_partial=stop)
+    standing = standing_of(graph, history, ordering=ordering, stop_on_partial=stop)
+    plan = build_plan(graph, history, ordering=ordering, selection=selection, standing=standing)
     steps = [step.migration.name for step in plan.steps]
     blocked = [each.migration.name for each in plan.blocked]
 

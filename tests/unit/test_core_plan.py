@@ -2,7 +2,7 @@ from drawing import graph_of, history_of
 
 from migrate_graph.core.history import History
 from migrate_graph.core.plan import Plan, ReasonKind, build_plan, plan_in_order
-from migrate_graph.core.states import State
+from migrate_graph.core.states import State, standing_of
 
 
 def steps(plan: Plan) -> list[str]:
@@ -51,10 +51,11 @@ def test_an_interrupted_migration_blocks_itself_and_what_is_behind_it() -> None:
 def test_own_commits_of_a_failed_migration_need_a_decision_only_when_asked() -> None:
     graph, history = graph_of("a < b"), history_of(failed="a", commits=2)
     assert steps(build_plan(graph, history)) == ["a", "b"]
-    stopped = build_plan(graph, history, stop_on_partial=True)
+    stopped = build_plan(graph, history, standing=standing_of(graph, history, stop_on_partial=True))
     assert blocked(stopped) == {"a": ("a",), "b": ("a",)}
     assert stopped.interrupted == ("a",)
-    assert steps(build_plan(graph, history_of(failed="a", commits=0), stop_on_partial=True)) == ["a", "b"]
+    clean = history_of(failed="a", commits=0)
+    assert steps(build_plan(graph, clean, standing=standing_of(graph, clean, stop_on_partial=True))) == ["a", "b"]
 
 
 def test_an_unknown_requirement_blocks_unless_the_ledger_has_it() -> None:

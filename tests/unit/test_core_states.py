@@ -276,9 +276,9 @@ def test_one_that_is_resumable_is_never_a_question(last: AttemptState, resumable
     """Whatever it kept; what it kept is told all the same."""
     graph = build_graph(Registry((Migration("a", bool, resumable=resumable),)))
     history = journal(("a", last, {"commits": 2}))
-    known = standing_of(graph, history, stop_on_partial=True)[migration("a")]
-    assert (known.state, known.commits) == (state, 2)
-    plan = build_plan(graph, history, stop_on_partial=True)
+    known = standing_of(graph, history, stop_on_partial=True)
+    assert (known[migration("a")].state, known[migration("a")].commits) == (state, 2)
+    plan = build_plan(graph, history, standing=known)
     assert [step.migration.name for step in plan.steps] == (["a"] if resumable else [])
     assert standing_of(graph, history, at_work=True)[migration("a")].state is (
         State.RUNNING if last is AttemptState.RUNNING else State.FAILED

@@ -6,7 +6,7 @@ import pytest
 
 from migrate_graph.core.graph import EdgeKind
 from migrate_graph.core.states import WORDINGS, State
-from migrate_graph.render.style import DARK, EDGES, LIGHT, STATES, EdgeState, PageStyle, dark_mode, edge_colour
+from migrate_graph.render.style import DARK, EDGES, LIGHT, STATES, EdgeState, PageStyle, dark_mode
 
 PAGES = [pytest.param("light", LIGHT, id="light"), pytest.param("dark", DARK, id="dark")]
 # Machado, Oliveira and Fernandes 2009, severity 1, on linear RGB.
@@ -75,8 +75,8 @@ def test_letters_and_borders_have_contrast(theme: str, page: PageStyle, state: S
 @pytest.mark.parametrize(("theme", "page"), PAGES)
 @pytest.mark.parametrize("kind", EdgeKind)
 def test_arrows_have_contrast(theme: str, page: PageStyle, kind: EdgeKind) -> None:
-    for state in EdgeState:
-        assert contrast(edge_colour(kind, state, dark=theme == "dark"), page.background) >= 3.0
+    for colour in (getattr(EDGES[kind], theme), page.old_edge, page.cycle_edge):
+        assert contrast(colour, page.background) >= 3.0
 
 
 @pytest.mark.parametrize(("theme", "page"), PAGES)
