@@ -8,9 +8,17 @@ from msgspec import Struct, field
 
 from migrate_graph.database.books.view_ledger import ViewLedger
 from migrate_graph.database.relation import Relation
-from migrate_graph.database.views.beside import Beside, NotBeside
+from migrate_graph.database.views.beside import Beside
 from migrate_graph.database.views.block import Block
-from migrate_graph.database.views.catalog import Observation, Unprepared, Unseen, ViewCatalog, taken_back, top_of
+from migrate_graph.database.views.catalog import (
+    NotThatWay,
+    Observation,
+    Unprepared,
+    Unseen,
+    ViewCatalog,
+    taken_back,
+    top_of,
+)
 from migrate_graph.database.views.claims import Claims, name_of
 
 
@@ -51,7 +59,7 @@ def _look(ahead: Ahead, catalog: ViewCatalog, ledger: ViewLedger, beside: Beside
         if (name := name_of(manager)) in ahead.wanted:
             try:
                 beside.look(manager)
-            except NotBeside as error:
+            except NotThatWay as error:
                 ahead.reasons[name] = error.why
     if ahead.possible:
         claims = Claims(block.down, ledger.read(block.names), block.texts)

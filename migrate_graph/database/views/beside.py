@@ -10,25 +10,13 @@ from typing import Protocol
 from msgspec import Struct, field
 
 from migrate_graph.database.relation import Relation
-from migrate_graph.database.views.catalog import Key, Manager, ViewCatalog
+from migrate_graph.database.views.catalog import Key, Manager, NotThatWay, ViewCatalog
 from migrate_graph.database.views.claims import name_of
 from migrate_graph.errors import ViewError
 from migrate_graph.quoting import bare, parted, quote_identifier
 
 PREFIX = "migrate_graph_swap_"
 """The temporary name of a new view begins with this. The whole name has 51 bytes; the names of its indexes have up to 63."""
-
-
-class NotBeside(Exception):  # noqa: N818 - names what happened
-    """A view cannot be built beside the old one; it is created after the old one is dropped.
-
-    Args:
-        why: the reason; empty where there is no old view.
-    """
-
-    def __init__(self, why: str = "") -> None:
-        super().__init__(why)
-        self.why = why
 
 
 class Plan(Protocol):
@@ -143,7 +131,7 @@ class Beside:
             call: runs a function of the manager that sends statements.
 
         Raises:
-            NotBeside: the view cannot be built beside an old one.
+            NotThatWay: the view cannot be built beside an old one.
             ViewError: a property of the old view cannot be restored.
             Exception: its query or one of its indexes fails; the message has the final names.
         """
@@ -163,16 +151,16 @@ class Beside:
         """Return how a manager builds its view, and the old view.
 
         Raises:
-            NotBeside: there is no old view, or it is no filled materialized view.
+            NotThatWay: there is no old view, or it is no filled materialized view.
         """
         plan: Plan = manager.beside()  # type: ignore[attr-defined] # of a SqlView
         old = self._described(self._as_cut(plan.name))
         if old is None:
-            raise NotBeside
+            raise NotThatWay
         if old[1].kind != "MATERIALIZED VIEW":
-            raise NotBeside("it is no materialized view so far")
+            raise NotThatWay("it is no materialized view so far")
         if old[1].is_empty:
-            raise NotBeside("it has no rows so far")
+            raise NotThatWay("it has no rows so far")
         return plan, old[1]
 
     def _fill(self, built: Built, old: Relation, call: Callable[[Callable[[], None]], object]) -> None:
@@ -180,7 +168,7 @@ class Beside:
         call(partial(plan.create, built.temporary_name, {each: built.name_for(cut[each]) for each in plan.indexes}))
         new = self._described(built.temporary_name)
         if new is None or parted(new[1].identity)[0] != parted(old.identity)[0]:
-            raise NotBeside("its name means another schema here")
+            raise NotThatWay("its name means another schema here")
         built.key, built.identity = new[0], new[1].identity
         self._builder.furnish(old, new[1], [*built.indexes], built.name_for)
 

@@ -321,6 +321,18 @@ class CommittedInside(Exception):  # noqa: N818 - names what happened
     """A savepoint is gone because of a COMMIT: the work before the COMMIT is committed."""
 
 
+class NotThatWay(Exception):  # noqa: N818 - names what happened
+    """A view can neither be replaced nor built beside the old one: the old one is dropped, and the view created.
+
+    Args:
+        why: the reason; empty where the declarations say it already, or there is no old view.
+    """
+
+    def __init__(self, why: str = "") -> None:
+        super().__init__(why)
+        self.why = why
+
+
 class NoText(ViewError):  # noqa: N818 - names what is wrong
     """The database holds text that is not valid UTF-8."""
 

@@ -15,9 +15,9 @@ from migrate_graph.core.model import Way
 from migrate_graph.database.books.view_ledger import LedgerRow, ViewLedger, ViewState
 from migrate_graph.database.relation import Relation
 from migrate_graph.database.views.ahead import look_ahead
-from migrate_graph.database.views.beside import Beside, Builder, NotBeside
+from migrate_graph.database.views.beside import Beside, Builder
 from migrate_graph.database.views.block import Block, StillRead, committed_error, outline
-from migrate_graph.database.views.catalog import CommittedInside, Key, Manager, Observation, ViewCatalog
+from migrate_graph.database.views.catalog import CommittedInside, Key, Manager, NotThatWay, Observation, ViewCatalog
 from migrate_graph.database.views.claims import name_of
 from migrate_graph.database.views.down import Down
 from migrate_graph.database.views.manager_text import names_created
@@ -189,9 +189,9 @@ class ViewKeeper:
                 try:
                     self._down.run(block)
                 except StillRead as error:
-                    raise NotBeside(error.message) from error
+                    raise NotThatWay(error.message) from error
                 self._run_up(block)
-        except NotBeside as error:
+        except NotThatWay as error:
             self._fall_back(block, dict.fromkeys(block.beside, error.why))
             return False
         except CommittedInside as error:
@@ -214,7 +214,7 @@ class ViewKeeper:
                 built = beside.build(manager, partial(self._down.call, what=f"{name}.up()", block=block))
             except Exception as error:
                 if self._catalog.is_undefined(error):  # the view reads one that does not exist yet
-                    raise NotBeside(first_line(error)) from error
+                    raise NotThatWay(first_line(error)) from error
                 raise
             block.built[name] = built
             block.observer(ViewBuilt(block.migration, name, time.monotonic() - started))

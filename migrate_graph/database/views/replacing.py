@@ -13,7 +13,7 @@ from migrate_graph.core.events import ViewReplaced, Warned
 from migrate_graph.database.books.view_ledger import LedgerRow, ViewLedger, ViewState
 from migrate_graph.database.relation import Item, Relation
 from migrate_graph.database.views.block import Block, outline
-from migrate_graph.database.views.catalog import InPlace, Key, Manager, Restorable, Unprepared, ViewCatalog
+from migrate_graph.database.views.catalog import InPlace, Key, Manager, NotThatWay, Restorable, Unprepared, ViewCatalog
 from migrate_graph.database.views.claims import name_of
 from migrate_graph.database.views.manager_text import names_created, text_of
 from migrate_graph.errors import ViewError
@@ -51,18 +51,6 @@ class Replaced(Struct, frozen=True):
     why_not: str = ""
 
 
-class _Cannot(Exception):  # noqa: N818 - names what happened
-    """A view must be dropped and created instead.
-
-    Args:
-        why: the reason; empty where the declarations say it already.
-    """
-
-    def __init__(self, why: str = "") -> None:
-        super().__init__(why)
-        self.why = why
-
-
 def replaced(catalog: ViewCatalog, ledger: ViewLedger, renewal: Renewal) -> Replaced:
     """Replace views by their new texts, all or none.
 
@@ -79,7 +67,7 @@ def replaced(catalog: ViewCatalog, ledger: ViewLedger, renewal: Renewal) -> Repl
                 attempt.run()
         except Unprepared:
             continue
-        except _Cannot as error:
+        except NotThatWay as error:
             return Replaced(why_not=error.why)
         except ViewError as error:
             return Replaced(why_not=error.message)
@@ -116,13 +104,13 @@ class _Attempt:
         """Replace the views of the renewal that have a new text.
 
         Raises:
-            _Cannot: one of them must be dropped instead.
+            NotThatWay: one of them must be dropped instead.
         """
         self._rows = self._ledger.read(self._block.names)
         if down := [name for name, row in self._rows.items() if row.state is ViewState.DOWN]:
-            raise _Cannot(f"{', '.join(down)} is down")
+            raise NotThatWay(f"{', '.join(down)} is down")
         if not all(map(replacement_of, self._block.down)):
-            raise _Cannot  # other objects of such a manager, a function for example, would stay
+            raise NotThatWay  # other objects of such a manager, a function for example, would stay
         self._keys = self._there()
         watched = self._in_place.is_watched()
         for manager in self._block.up:
@@ -152,14 +140,14 @@ class _Attempt:
         """Return the keys of the views of each manager in `up`.
 
         Raises:
-            _Cannot: one of them is missing.
+            NotThatWay: one of them is missing.
         """
         written = {name_of(each): self._written(each) for each in self._block.up}
         found = self._catalog.look_up([each for names in written.values() for each in names])
         for name, names in written.items():
             makes_others = name in self._rows and bool(self._rows[name].relations)  # a function, a policy
             if not found.keys() >= set(names) or not (names or makes_others):
-                raise _Cannot
+                raise NotThatWay
         return {name: {found[each][0] for each in names} for name, names in written.items()}
 
     def _written(self, manager: Manager) -> tuple[str, ...]:
@@ -178,12 +166,12 @@ class _Attempt:
         before = self._described(key)
         owner = self._heirs.get(name, name)
         if owner not in self._rows and self._ledger.read_naming({before.identity}):
-            raise _Cannot(f"another class has made {before.identity}")
+            raise NotThatWay(f"another class has made {before.identity}")
         with self._catalog.commits_held() as heard:
             how.run()
         after = self._described(key)
         if self._key_of(how) != key or _reads_itself(after):
-            raise _Cannot(f"{how.name} means another view here, or reads itself")
+            raise NotThatWay(f"{how.name} means another view here, or reads itself")
         self._in_place.was(key, before)
         stored = before if watched else replace(after, items=(*_with_options(before, after),))
         text = text_of(type(manager)).and_said(how.statements if heard is None else heard)
@@ -196,9 +184,9 @@ class _Attempt:
         """Return how a view is replaced; the existing view must be the one that its manager, or the former manager, has made."""
         how = replacement_of(manager)
         if how is None or how.materialized:
-            raise _Cannot
+            raise NotThatWay
         if self._keys[name_of(manager)] != {self._key_of(how)}:
-            raise _Cannot(f"{how.name} is not the view that was there")
+            raise NotThatWay(f"{how.name} is not the view that was there")
         return how
 
     def _key_of(self, how: Replacement) -> Key | None:
@@ -208,7 +196,7 @@ class _Attempt:
     def _described(self, key: Key) -> Relation:
         found = self._catalog.describe([key]).get(key)
         if found is None or found.kind != "VIEW":
-            raise _Cannot("it is no ordinary view so far")
+            raise NotThatWay("it is no ordinary view so far")
         return found
 
     # -- what reads it ----------------------------------------------------------------------------------------------
@@ -220,7 +208,7 @@ class _Attempt:
             return False
         how = replacement_of(manager)
         if how is None or len(keys) != 1:
-            raise _Cannot(f"{name_of(manager)} reads a view that has more columns now, and has an up() of its own")
+            raise NotThatWay(f"{name_of(manager)} reads a view that has more columns now, and has an up() of its own")
         [key] = keys
         return not self._in_place.is_made_by(key, how.query)
 
@@ -230,15 +218,15 @@ class _Attempt:
         The database would notice a circle only when the view is read.
 
         Raises:
-            _Cannot: there is such a view.
+            NotThatWay: there is such a view.
         """
         if self._in_place.is_circular({key for name in self._made for key in self._keys[name]}):
-            raise _Cannot("it would read itself")
+            raise NotThatWay("it would read itself")
         ours = {key for keys in self._keys.values() for key in keys}
         readers = self._in_place.readers(self._grown) if self._grown else {}
         others = {identity for key, identity in readers.items() if key not in ours}
         if others and (unnamed := self._ledger.read_naming(others).keys() - self._leaving):
-            raise _Cannot(f"{', '.join(sorted(unnamed))} reads it, without saying so in `uses`")
+            raise NotThatWay(f"{', '.join(sorted(unnamed))} reads it, without saying so in `uses`")
 
 
 def _reads_itself(view: Relation) -> bool:
