@@ -5,6 +5,7 @@ from __future__ import annotations
 import dis
 from collections.abc import Iterator
 from functools import cache
+from inspect import getattr_static
 from types import CodeType, FunctionType
 from typing import Any
 
@@ -36,6 +37,19 @@ def reached(*functions: object) -> Iterator[Any]:
         if isinstance(value, CodeType):
             waiting += [(const, scope) for const in value.co_consts if isinstance(const, CodeType)]
             waiting += [(scope.get(name), {}) for name in value.co_names]
+
+
+def functions_of(value: object) -> Iterator[FunctionType]:
+    """Yield the function of a method or of any kind of property, also the one that a decorator has put aside."""
+    if isinstance(value, property):
+        value = value.fget
+    elif isinstance(value, staticmethod | classmethod):
+        value = value.__func__
+    elif not isinstance(value, FunctionType):  # `classproperty` and `cached_property` keep it there
+        value = getattr_static(value, "fget", None) or getattr_static(value, "func", None)
+    while isinstance(value, FunctionType):
+        yield value
+        value = getattr_static(value, "__wrapped__", None)
 
 
 @cache

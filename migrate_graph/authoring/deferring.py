@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 import re
 from collections.abc import Iterator
-from types import CodeType, FunctionType
+from types import CodeType
 from typing import Any
 
-from migrate_graph.code_walk import reached, strings_in, texts_of
+from migrate_graph.code_walk import functions_of, reached, strings_in, texts_of
 
 _ASKS = "deferred"
 _CREATES = re.compile(r"\bCREATE\s+(?:OR\s+REPLACE\s+)?(?:MATERIALIZED\s+)?VIEW\b", re.IGNORECASE)
@@ -43,22 +41,9 @@ def _reached_from_up(manager: type, base: type) -> Iterator[Any]:
     while waiting:
         name = waiting.pop()
         for value in (vars(kind)[name] for kind in kinds if name in vars(kind)):
-            functions = tuple(_functions_of(value))
+            functions = tuple(functions_of(value))
             for each in reached(*functions) if functions else (value,):
                 yield each
                 more = set(each.co_names) - seen if isinstance(each, CodeType) else set()
                 seen |= more
                 waiting += sorted(more)
-
-
-def _functions_of(value: object) -> Iterator[FunctionType]:
-    """Yield the functions of a method or property, also those that a decorator has wrapped."""
-    if isinstance(value, property):
-        value = value.fget
-    elif isinstance(value, functools.cached_property):
-        value = value.func
-    elif isinstance(value, staticmethod | classmethod):
-        value = value.__func__
-    while isinstance(value, FunctionType):
-        yield value
-        value = inspect.getattr_static(value, "__wrapped__", None)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from migrate_graph import SqlView, ViewMigrationManager, migrations
+from migrate_graph import SqlView, ViewMigrationManager, classproperty, migrations
 from migrate_graph.authoring import collecting
 from migrate_graph.database.views.manager_text import text_of
 
@@ -82,6 +82,15 @@ class AsksBehindADecorator(Base):
         self.db.executesql(WITH_ROWS + " WITH NO DATA" * self.deferred)
 
 
+class AsksInAClassProperty(Base):
+    @classproperty
+    def _end(cls) -> str:  # noqa: N805 - a classproperty is given the class
+        return " WITH NO DATA"
+
+    def up(self) -> None:
+        self.db.executesql(WITH_ROWS + self._end)
+
+
 class NeverFills(Base):
     def up(self) -> None:
         self.db.executesql(WITHOUT)
@@ -142,6 +151,15 @@ class AtOnceByAConstant(Base):
         self.db.executesql(self.sql)
 
 
+class AtOnceByAClassProperty(Base):
+    @classproperty
+    def _text(cls) -> str:  # noqa: N805 - a classproperty is given the class
+        return WITH_ROWS
+
+    def up(self) -> None:
+        self.db.executesql(self._text)
+
+
 class Ordinary(Base):
     def up(self) -> None:
         self.db.executesql("CREATE OR REPLACE VIEW v AS SELECT 1 AS n")
@@ -160,8 +178,8 @@ def collector() -> Iterator[None]:
 @pytest.mark.parametrize(
     "manager",
     [
-        Asks, AsksByName, AsksInAFunction, AsksInAMethod, AsksBehindADecorator, NeverFills, NeverFillsByAConstant, Handed,
-        CannotBeSeen, Mixed, OwnOfASqlView,
+        Asks, AsksByName, AsksInAFunction, AsksInAMethod, AsksBehindADecorator, AsksInAClassProperty, NeverFills,
+        NeverFillsByAConstant, Handed, CannotBeSeen, Mixed, OwnOfASqlView,
     ],
 )  # fmt: skip
 def test_it_can(manager: type[ViewMigrationManager]) -> None:
@@ -169,7 +187,7 @@ def test_it_can(manager: type[ViewMigrationManager]) -> None:
     assert manager.as_view().can_defer
 
 
-@pytest.mark.parametrize("manager", [AtOnce, AtOnceInAFunction, AtOnceByAConstant, Ordinary])
+@pytest.mark.parametrize("manager", [AtOnce, AtOnceInAFunction, AtOnceByAConstant, AtOnceByAClassProperty, Ordinary])
 def test_it_cannot(manager: type[ViewMigrationManager]) -> None:
     assert not manager.can_defer()
     assert not manager.as_view().can_defer

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import abc
-import inspect
 import re
 from collections.abc import Iterator, Mapping
 from types import CodeType, FunctionType
 from typing import Generic, Protocol
 
-from migrate_graph.code_walk import classes_of_users, reached, strings_in, texts_of
+from migrate_graph.code_walk import classes_of_users, functions_of, reached, strings_in, texts_of
 from migrate_graph.core.graph import Node, NodeKind
 from migrate_graph.core.model import Unfinished, View
 from migrate_graph.core.rules.rule import Context, Hit, Severity, quoted, rule, without
@@ -110,22 +109,9 @@ def _mentioned(view: View) -> frozenset[str]:
     """Return the names and strings in the methods of a view's classes and in the code that these lead to: attributes among them are used."""
     values = [value for kind in classes_of_users(view.manager) for value in vars(kind).values()]
     found: set[str] = set()
-    for each in reached(*(function for value in values for function in _functions_of(value))):
+    for each in reached(*(function for value in values for function in functions_of(value))):
         found.update((*each.co_names, *texts_of(each)) if isinstance(each, CodeType) else strings_in(each))
     return frozenset(found)
-
-
-def _functions_of(value: object) -> Iterator[FunctionType]:
-    """Yield the function of a method or of any kind of property, also the one that a decorator has put aside."""
-    if isinstance(value, property):
-        value = value.fget
-    elif isinstance(value, staticmethod | classmethod):
-        value = value.__func__
-    elif not isinstance(value, FunctionType):  # `classproperty` and `cached_property` keep it there
-        value = inspect.getattr_static(value, "fget", None) or inspect.getattr_static(value, "func", None)
-    while isinstance(value, FunctionType):
-        yield value
-        value = inspect.getattr_static(value, "__wrapped__", None)
 
 
 _AS_NEAR_TO_MAKE = 0.75

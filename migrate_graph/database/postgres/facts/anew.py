@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from graphlib import CycleError, TopologicalSorter
+from itertools import chain
 from typing import Any, Final
 
 from msgspec.structs import replace
@@ -13,6 +14,7 @@ from msgspec.structs import replace
 from migrate_graph.core.adopting import Making
 from migrate_graph.core.drift import Described, Drifted
 from migrate_graph.core.footprint import Fact
+from migrate_graph.core.reachability import closure
 from migrate_graph.database.postgres.views.restoration import Restoration, carried
 from migrate_graph.database.postgres.views.snapshot import Made, capture
 from migrate_graph.database.relation import Relation
@@ -249,16 +251,13 @@ class Anew:
 
     def _closed(self, root: str, changes: Sequence[Drifted]) -> set[str]:
         """Return a view with all that read it, or have read it, through whatever is between."""
-        found, waiting = {root}, [root]
-        while waiting:
-            name = waiting.pop()
-            readers = {view for view, reads in self._reads.items() if name in reads} | {
-                *self._have_mentioned([name], changes)
-            }
-            new = {view for view in readers - found if self.kinds.get(view) in self._before}
-            found |= new
-            waiting += sorted(new)
-        return found
+
+        def readers(name: str) -> Iterator[str]:
+            reading = (view for view, reads in self._reads.items() if name in reads)
+            both = chain(reading, self._have_mentioned([name], changes))
+            return (view for view in both if self.kinds.get(view) in self._before)
+
+        return closure([root], readers)
 
     def _why_not(self, view: str) -> str:
         """Return why a view cannot be dropped and made anew; empty when it can."""
