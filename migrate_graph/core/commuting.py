@@ -419,4 +419,4 @@ def _told(thing: Fact) -> str:
         return f"{_COLUMNS_OF}{thing.identity}"
     if thing.kind == "rows" and thing.identity.endswith(f".{ALL}"):
         return f"{_ROWS_OF}{owner_of(thing.identity)}"
-    return thing.identity if thing.kind in _NAMED_ALONE else f"{thing.kind} {thing.identity}"
+    return thing.identity if thing.kind in _NAMED_ALONE else str(thing)

@@ -62,7 +62,7 @@ class Inventory(Struct, frozen=True, eq=False, dict=True):
         """Digests of all that belongs to a relation, by its identity; a fact that belongs to none has its own, by kind and identity."""
         owned: dict[str, list[tuple[Fact, Described]]] = {}
         for fact, described in self.facts.items():
-            owned.setdefault(described.relation or f"{fact.kind} {fact.identity}", []).append((fact, described))
+            owned.setdefault(described.relation or str(fact), []).append((fact, described))
         return {name: digest_of(facts)[:16] for name, facts in sorted(owned.items())}
 
 
@@ -144,7 +144,7 @@ def drift_between(before: Inventory, after: Inventory, *, ignore: Sequence[str] 
 
 def is_ignored(fact: Fact, relation: str, patterns: Sequence[str]) -> bool:
     """Return whether a pattern names a fact, or the relation that it belongs to."""
-    names = [name for name in (fact.identity, relation, f"{fact.kind} {fact.identity}") if name]
+    names = [name for name in (fact.identity, relation, str(fact)) if name]
     return any(fnmatchcase(name, pattern) for pattern in patterns for name in names)
 
 

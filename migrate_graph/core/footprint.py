@@ -26,6 +26,9 @@ class Fact(Struct, frozen=True, order=True):
     kind: str
     identity: str
 
+    def __str__(self) -> str:
+        return f"{self.kind} {self.identity}"
+
 
 class Rewrite(Struct, frozen=True):
     """A table whose file was written anew.

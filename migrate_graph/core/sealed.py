@@ -248,7 +248,7 @@ def touched_by(footprint: Footprint, inventory: Inventory) -> set[str]:
         relation = (
             described.relation if described else next((each for each in _prefixes(fact.identity) if each in known), "")
         )
-        found.add(relation or (fact.identity if fact.kind in _STAND_BY_NAME else f"{fact.kind} {fact.identity}"))
+        found.add(relation or (fact.identity if fact.kind in _STAND_BY_NAME else str(fact)))
     return found
 
 

@@ -120,16 +120,16 @@ def _of_schema(
         fact, where = change.fact, _line_of(change.relation or change.fact.identity, seen) or at
         if change.before is not None:
             verb = "removes" if change.after is None else "changes"
-            yield Objection(f"{verb} the {fact.kind} {fact.identity}, which was there before", where)
+            yield Objection(f"{verb} the {fact}, which was there before", where)
         elif fact.kind in _SAID:
             if not _is_about(fact.identity, named):
-                yield Objection(f"says something of what was there before ({fact.kind} {fact.identity})", where)
+                yield Objection(f"says something of what was there before ({fact})", where)
         elif (
             not drop_of(change)
             and change.relation not in grown
             and owner_of(fact.identity) not in added - {fact.identity}
         ):
-            yield Objection(f"adds the {fact.kind} {fact.identity}, and nothing here drops that", where)
+            yield Objection(f"adds the {fact}, and nothing here drops that", where)
 
 
 def _unsigned(name: str) -> str:

@@ -40,10 +40,10 @@ class Contents(Struct, frozen=True):
         """Return, in words, how the facts of the other database differ from the facts of this one."""
         mine, others = self.facts, other.facts
         return (
-            *(f"no {fact.kind} {fact.identity}" for fact in sorted(mine.keys() - others.keys())),
-            *(f"{fact.kind} {fact.identity}, too" for fact in sorted(others.keys() - mine.keys())),
+            *(f"no {fact}" for fact in sorted(mine.keys() - others.keys())),
+            *(f"{fact}, too" for fact in sorted(others.keys() - mine.keys())),
             *(
-                f"{fact.kind} {fact.identity} is {others[fact] or 'otherwise'}, not {mine[fact] or 'as it was'}"
+                f"{fact} is {others[fact] or 'otherwise'}, not {mine[fact] or 'as it was'}"
                 for fact in sorted(mine.keys() & others.keys())
                 if mine[fact] != others[fact]
             ),

@@ -65,7 +65,7 @@ def tell_before_run(backend: Backend, history: History, observer: Observer, *, i
     except Exception:  # noqa: BLE001 - the migrations must run all the same
         return
     if changes:
-        told = listed(f"{each.fact.kind} {each.fact.identity}" for each in changes)
+        told = listed(str(each.fact) for each in changes)
         observer(
             Warned(
                 f"changed by hand since the last run: {told}. This run stores the schema with it",

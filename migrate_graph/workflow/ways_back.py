@@ -157,9 +157,9 @@ def _deviations(
         besides = sorted(_counting(gone - added - was, own, trip.changes))
         left = sorted(_counting(added - gone, own, trip.changes))
         if besides:
-            yield f"{name}: its way back takes besides, here: {_listed(besides)}"
+            yield f"{name}: its way back takes besides, here: {', '.join(map(str, besides))}"
         if left and (left := [fact for fact in left if fact in stays(name)]):
-            yield f"{name}: its way back leaves, here: {_listed(left)}"
+            yield f"{name}: its way back leaves, here: {', '.join(map(str, left))}"
 
 
 def _counting(facts: Iterable[Fact], views: Iterable[str], changes: Iterable[Drifted]) -> Iterator[Fact]:
@@ -171,7 +171,3 @@ def _counting(facts: Iterable[Fact], views: Iterable[str], changes: Iterable[Dri
         inside = any(whole == view or whole.startswith(f"{view}.") for view in skipped)
         if fact.kind not in _SAID and not inside:
             yield fact
-
-
-def _listed(facts: Iterable[Fact]) -> str:
-    return ", ".join(f"{fact.kind} {fact.identity}" for fact in facts)

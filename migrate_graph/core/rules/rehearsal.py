@@ -420,10 +420,7 @@ def _may_hold(step: _Step, fact: Fact) -> bool:
 
 def _facts(step: _Step, facts: list[Fact]) -> str:
     sizes = step.seen.sizes
-    words = [
-        f"{fact.kind} {fact.identity}" + (f" ({_told(sizes[fact.identity])})" if fact.identity in sizes else "")
-        for fact in facts
-    ]
+    words = [str(fact) + (f" ({_told(sizes[fact.identity])})" if fact.identity in sizes else "") for fact in facts]
     return some(words, 5)
 
 

@@ -187,7 +187,7 @@ class WatchedBackend(PostgresBackend):
             return ()
         left = self._facts.read_whole()
         found = sorted(
-            f"{fact.kind} {fact.identity}"
+            str(fact)
             for fact in left.added | left.changed | left.removed
             if fact.kind not in {"role", "membership", "setting"}  # all databases of the server share these
         )

@@ -104,7 +104,7 @@ def details_of_footprint(step: Step) -> Iterator[tuple[str, str]]:
     for name, wrote in seen.wrote.items():
         yield "rows", f"{name}: {wrote}"
     for word, facts in (("adds", seen.added), ("changes", seen.changed), ("removes", seen.removed)):
-        yield word, shortened([f"{fact.kind} {fact.identity}" for fact in sorted(facts)])
+        yield word, shortened([*map(str, sorted(facts))])
     for act in seen.outside:
         yield "outside", f"{act.what}{' (refused)' if act.refused else ''}"
     for statement in seen.statements[:_STATEMENTS_TOLD]:

@@ -214,7 +214,7 @@ class _Search:
             views = {fact.identity for fact in mine | others if fact.kind in {"view", "matview"}}
             for fact in sorted(mine ^ others):
                 if not _is_of_views(fact, views, opens_views=opens_views):
-                    told.append(f"{word} {'' if fact in mine else 'no '}{fact.kind} {fact.identity}")
+                    told.append(f"{word} {'' if fact in mine else 'no '}{fact}")
         return tuple(told)
 
 
