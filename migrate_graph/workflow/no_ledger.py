@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from migrate_graph.messages import counted
+from migrate_graph.errors import RestoreError
 
 DEFAULT_LEDGER = "ewh_implemented_features"
 """Name of the ledger table unless `migrate_table` names another one."""
@@ -55,21 +55,19 @@ def without_schema(relation: str) -> str:
     return relation.rpartition(".")[2]
 
 
-def refusal(database: str, relations: Sequence[str], table: str) -> tuple[str, str]:
-    """Return the message and the hint for a database that has relations but no ledger, and is refused.
+def refusal(database: str, relations: Sequence[str], table: str) -> RestoreError:
+    """Return the error for a database that has relations but no ledger, and is refused.
 
     Args:
         database: label of the database.
         relations: its relations.
         table: name of the missing ledger.
     """
-    message = (
-        f"{database} is not empty ({counted(len(relations), 'relation')}, e.g. {', '.join(relations[:3])}), "
-        f"but the table {table} is missing"
-    )
+    from migrate_graph.database.backup.stream import not_empty
+
+    error = not_empty(database, table, relations)
     told = advice(ledgers_among(relations), table=table)
-    hint = "if migrate_table and schema are right, this database lived before: migrate baseline shows what of it is there already"
-    return message, f"{told}\n{hint}" if told else hint
+    return RestoreError(error.message, hint=f"{told}\n{error.hint}") if told else error
 
 
 def _settings_for(relation: str, table: str) -> str:

@@ -315,8 +315,9 @@ def _without_ledger(backend: Backend, config: Config) -> Reading:
         return Reading(database=backend.label, note="nothing was ever applied to it")
     from migrate_graph.workflow.no_ledger import refusal
 
-    message, hint = refusal(backend.label, relations, config.migrate_table)
-    return Reading(database=backend.label, note=f"migrate apply would refuse: {message}; {hint}", lived_before=True)
+    error = refusal(backend.label, relations, config.migrate_table)
+    note = f"migrate apply would refuse: {error.message}; {error.hint}"
+    return Reading(database=backend.label, note=note, lived_before=True)
 
 
 def require_name(project: Project, name: str) -> str:

@@ -78,8 +78,7 @@ def restore(
     if relations:
         from migrate_graph.workflow.no_ledger import refusal
 
-        message, hint = refusal(backend.label, relations, config.migrate_table)
-        raise RestoreError(message, hint=hint)
+        raise refusal(backend.label, relations, config.migrate_table)
     found = backup or configured_backup(config)
     if found is None:
         return None

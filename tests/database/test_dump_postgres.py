@@ -246,8 +246,9 @@ def test_a_trusted_dump_that_fails_leaves_nothing(
 def test_a_trusted_dump_goes_into_an_empty_database_only(tmp_path: Path, dsn: dict[str, str]) -> None:
     with psycopg2.connect(**dsn) as connection, connection.cursor() as cursor:
         cursor.execute("CREATE TABLE of_somebody_else ()")
-    with pytest.raises(RestoreError, match="is not empty"):
+    with pytest.raises(RestoreError, match="is not empty, but") as caught:
         restore(checked(tmp_path / "b.sql", BODY + "\\echo x\n", trusted=True), dsn)
+    assert "migrate baseline" in caught.value.hint
 
 
 def test_a_trusted_dump_without_commands_needs_no_psql(

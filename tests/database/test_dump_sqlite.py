@@ -261,8 +261,9 @@ def test_a_database_that_is_filled_meanwhile_is_left_alone(tmp_path: Path, monke
             other.execute("CREATE TABLE of_somebody_else (x)")
 
     monkeypatch.setattr(restore_module, "_judge", judge_and_fill)
-    with pytest.raises(RestoreError, match="is not empty"):
+    with pytest.raises(RestoreError, match=r"is not empty \(1 relation, e\.g\. of_somebody_else\)") as caught:
         restore(tmp_path, BODY, tmp_path / "db")
+    assert "migrate baseline" in caught.value.hint
     assert ask(tmp_path / "db", "SELECT name FROM sqlite_master") == [("of_somebody_else",)]
 
 

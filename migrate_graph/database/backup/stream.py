@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ from migrate_graph.core.events import RestoreFinished, RestoreStarted
 from migrate_graph.database.backup.dump import ReadGauge, VerifiedDump, identity_of, open_sql, refusal
 from migrate_graph.database.backup.dump_text import DumpReader, Part
 from migrate_graph.errors import RestoreError
+from migrate_graph.messages import counted
 
 if TYPE_CHECKING:
     from migrate_graph.core.events import Observer
@@ -96,10 +97,10 @@ def no_ledger(path: Path, table: str) -> RestoreError:
     )
 
 
-def not_empty(label: str, relations: list[str], table: str) -> RestoreError:
-    """Return the error for a database that is not empty, though the ledger table is missing."""
+def not_empty(label: str, table: str, relations: Sequence[str] = ()) -> RestoreError:
+    """Return the error for a database that is not empty, though the ledger table is missing; it names some relations, if they are known."""
+    told = f" ({counted(len(relations), 'relation')}, e.g. {', '.join(relations[:3])})" if relations else ""
     return RestoreError(
-        f"{label} is not empty ({len(relations)} relations, e.g. {', '.join(relations[:3])}), "
-        f"but the table {table} is missing",
-        hint="is migrate_table (or schema) right? to start with this database as it is, create the table: migrate mark",
+        f"{label} is not empty{told}, but the table {table} is missing",
+        hint="if migrate_table and schema are right, this database lived before: migrate baseline shows what of it is there already",
     )

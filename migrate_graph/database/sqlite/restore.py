@@ -270,7 +270,7 @@ def _copy(fresh: sqlite3.Connection, path: Path, table: str) -> None:
             before = _state(path)
             relations = [name for (name,) in target.execute(USER_RELATIONS)]
             if relations:
-                raise not_empty(str(path), relations, table)
+                raise not_empty(str(path), table, relations)
             fresh.backup(target, pages=_PAGES_AT_A_TIME, progress=look, sleep=0.05)
     except (sqlite3.Error, RestoreError):
         if not existed and not path.stat().st_size:

@@ -179,7 +179,7 @@ class _Restore:
             raise DatabaseRefused(f"another run is at work on {self._target.label}", hint="run again when it has ended")
         relations = [name for (name,) in self._ask(USER_RELATIONS)]
         if relations:
-            raise not_empty(self._target.label, relations, self._target.table)
+            raise not_empty(self._target.label, self._target.table, relations)
         for statement in guarded(self._guard):
             self._ask(statement)
         self._choose_schema()

@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, BinaryIO, cast
 from migrate_graph.core.events import Warned
 from migrate_graph.database.backup.dump import last_words
 from migrate_graph.database.backup.dump_text import Part, PartKind
-from migrate_graph.database.backup.stream import DumpStream, no_ledger
+from migrate_graph.database.backup.stream import DumpStream, no_ledger, not_empty
 from migrate_graph.database.names import POSTGRES, TableNames, search_path
 from migrate_graph.database.postgres.programs import service_file, version_of
 from migrate_graph.database.postgres.restore.by_driver import SETTINGS, USER_RELATIONS, RestoreTarget, guarded, hint_for
@@ -185,10 +185,7 @@ def _failed(dump: VerifiedDump, code: int, complaints: BinaryIO, target: Restore
     if _MISSING_LEDGER in told:
         return no_ledger(dump.path, target.table)
     if _NOT_EMPTY in told:
-        return RestoreError(
-            f"{target.label} is not empty, but the table {target.table} is missing",
-            hint="is migrate_table (or schema) right? to start with this database as it is, create the table: migrate mark",
-        )
+        return not_empty(target.label, target.table)
     if code == 2:  # psql's own code for a connection that was lost or never made
         return RestoreError(
             f"psql lost its connection while restoring {dump.path}; {target.state_after_failure()}{told}",
