@@ -63,6 +63,9 @@ class _MaskedBytes(io.BufferedIOBase):
         return len(content)
 
     def flush(self) -> None:
+        # Of a stream that somebody keeps until the inner one is closed, Python 3.13 reports the error at its end.
+        if getattr(self._inner, "closed", False):
+            return
         rest, self._rest = self._rest, b""
         if rest:
             self._pass_on(rest)

@@ -1,11 +1,13 @@
 """No secret and no control character leaves."""
 
+import io
 import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from migrate_graph.masked_stream import MaskedStream
 from migrate_graph.redaction import MASK, one_line, printable, redact, redact_uri, secrets_of
 
 
@@ -129,3 +131,17 @@ def test_what_is_printable_can_be_encoded_and_holds_no_control(text: str) -> Non
     shown = one_line(text)
     shown.encode()
     assert not any(ord(character) < 32 or 127 <= ord(character) < 160 for character in shown)
+
+
+def test_a_masked_stream_that_outlives_the_inner_one_ends_quietly() -> None:
+    """As a handler of `logging` keeps it: its end is no error, writing to it is one."""
+    there = io.BytesIO()
+    inner = io.TextIOWrapper(there)
+    stream = MaskedStream(inner, lambda text: text.replace("hunter2", MASK))
+    stream.write("a hunter2\n")
+    assert there.getvalue() == b"a ***\n"
+    inner.close()
+    with pytest.raises(ValueError, match="closed"):
+        stream.write("more\n")
+    stream.close()
+    assert stream.closed
