@@ -20,9 +20,9 @@ _ADDRESS = re.compile(
 )
 _BATCH = 1000
 
-_GLANCE = 0.2
+_CHECK_EVERY = 0.2
 """Seconds between two checks whether a signal has arrived."""
-_FIRST_WORD = 1.5
+_FIRST_REPORT = 1.5
 _EVERY = 10.0
 
 
@@ -95,7 +95,7 @@ def flush(
         done = aside(
             lambda: _flush_with_retries(url, timeout=timeout, tries=tries),
             name="cache",
-            every=_GLANCE,
+            every=_CHECK_EVERY,
             meanwhile=waiting.look,
         )
     except (redis.RedisError, OSError, ValueError) as error:
@@ -118,7 +118,7 @@ class _Waiting:
 
     def __init__(self, what: str, observer: Observer, interruption: Interruption, limit: float) -> None:
         self._what, self._observer, self._interruption, self._limit = what, observer, interruption, limit
-        self._next_word = _FIRST_WORD
+        self._next_word = _FIRST_REPORT
 
     def look(self, waited: float) -> None:
         """Warn when the next warning is due; called again and again with the seconds waited so far.

@@ -78,11 +78,12 @@ def test_a_signal_that_does_not_end_a_wait_in_c_is_heard(anywhere: Field) -> Non
 def test_no_wait_of_ours_is_longer_than_two_seconds() -> None:
     """Until it is said what is waited for, and between a signal and the end, as far as they are ours to choose."""
     until_said = [
-        patience._FIRST_REPORT + patience._CHECK_EVERY, backend._QUIET, sqlite_backend._TELL_FIRST, redis_cache._FIRST_WORD + redis_cache._GLANCE,
+        patience._FIRST_REPORT + patience._CHECK_EVERY, backend._QUIET, sqlite_backend._TELL_FIRST,
+        redis_cache._FIRST_REPORT + redis_cache._CHECK_EVERY,
     ]  # fmt: skip
     until_ended = [
-        patience._CHECK_EVERY + 2 * patience._GRACE, backend._LAST_WORDS, sqlite_backend._LAST_WORDS,
-        signals._CANCEL_EVERY + signals._HANG_UP_AFTER, redis_cache._GLANCE,
+        patience._CHECK_EVERY + 2 * patience._GRACE, backend._GRACE, sqlite_backend._GRACE,
+        signals._CANCEL_EVERY + signals._HANG_UP_AFTER, redis_cache._CHECK_EVERY,
         side_by_side._LOOK_EVERY + worker_pool._UNRESPONSIVE_AFTER, side_by_side._LAST_LOOK,
     ]  # fmt: skip
     assert max(until_said) <= 2.0

@@ -67,7 +67,7 @@ if TYPE_CHECKING:
 _LAST_MOMENT = 5.0
 
 # Seconds to wait for leftover statements once a signal has asked the run to end.
-_LAST_WORDS = 0.7
+_GRACE = 0.7
 
 # Seconds to wait while the server still executes the last statement of a broken connection of this run.
 _LEFTOVER_WAIT = 60.0
@@ -212,7 +212,7 @@ class PostgresBackend(Bookkeeping):
         try:
             self._wait_for_work(_LEFTOVER_WAIT, self._sessions.observer, self._sessions.interruption)
         except Stopped:  # wait a moment also after a signal, so that the final report is true
-            self._wait_for_work(_LAST_WORDS, ignore_events, Interruption())
+            self._wait_for_work(_GRACE, ignore_events, Interruption())
 
     def _reconnect(self) -> None:
         close_quietly(self._keeper)

@@ -65,7 +65,7 @@ _PAUSE = 0.05
 # Seconds until a wait for another program is reported, between two such reports, and for which a statement may still wait after a signal.
 _TELL_FIRST = 1.0
 _TELL_EVERY = 10.0
-_LAST_WORDS = 1.5
+_GRACE = 1.5
 
 _Result = TypeVar("_Result")
 
@@ -341,7 +341,7 @@ class SqliteBackend(Bookkeeping):
                 waited = time.monotonic() - started
                 if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
                     raise
-                if last_words and waited >= _LAST_WORDS:
+                if last_words and waited >= _GRACE:
                     self._interruption.check()
                 if waited >= limit:
                     raise
