@@ -68,6 +68,7 @@ _TURNED = (
     ("workers know that there are windows", "executor/worker.py", "replace(loaded.registry, views=views, windows=assignment.windows)", "replace(loaded.registry, views=views)", f"{SHOWN} -k side_by_side"),
     ("workers know what is late", "executor/side_by_side.py", "            overdue=self._overdue,", "            overdue={},", f"{SHOWN} -k side_by_side"),
     ("what is made by hand is taken over", "core/timeline.py", "            down=tuple(reversed(now.dependencies_first(moved | first))),", "            down=tuple(reversed(now.dependencies_first(moved))),", f"{WINDOWS} -k by_hand"),
+    ("what went unnoticed is named in the end", "workflow/locked_run.py", "        if missing:\n            names = [f", "        if False:\n            names = [f", "tests/faults/test_views_dropped_unnoticed.py"),
     ("readers go down before a hand-over", "core/timeline.py", "        moved = gone | self._readers_of(gone, built)", "        moved = set(gone)", f"{CORE} -k takes_over"),
 )  # fmt: skip
 

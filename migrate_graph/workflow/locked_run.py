@@ -193,6 +193,7 @@ class LockedRun:
             )  # fmt: skip
             if finished.changed:
                 self._remember_facts(changed=True)
+                self._tell_missing_views()
             if trouble:
                 self._observer(Warned(trouble.message, trouble.hint))
             self._ask_about_interrupted()
@@ -200,6 +201,8 @@ class LockedRun:
         if trouble:
             raise trouble
         self._require_records(finished)
+        if finished.changed:
+            self._tell_missing_views()
         self._require_filled(finished, interruption)
         if flag and not self._plan.unselected:
             flag.set(fingerprint=self._backend.fingerprint(), names=self._plan.order, version=__version__)
@@ -215,6 +218,22 @@ class LockedRun:
         gone = [name for name in self._project.graph.migrations if name in known and name not in installed]
         if gone:
             raise _records_gone(gone, reverts=finished.reverts)
+
+    def _tell_missing_views(self) -> None:
+        """Warn of views that their managers have made and that do not exist: a function or a trigger may drop one, unnoticed by the body."""
+        managers = {name: view.manager for name, view in self._project.graph.views.items()}
+        found = self._backend.view_presences(managers)
+        missing = {
+            name: each.missing for name, each in found.items() if each.is_recorded and not each.down and each.missing
+        }
+        if missing:
+            names = [f"{name} ({', '.join(relations)})" for name, relations in missing.items()]
+            self._observer(
+                Warned(
+                    f"{counted(len(names), 'view')} not in the database, although no window was closed: {some(names, 5)}",
+                    "let a migration create it again (`with V(db): pass`), or close its window with `until`",
+                )
+            )
 
     def _require_filled(self, finished: RunFinished, interruption: Interruption) -> None:
         """Raise when a materialized view is still without its rows; a warning has said why."""

@@ -31,6 +31,7 @@ class ViewPresence(Struct, frozen=True):
         changed: those whose definition has changed since they were made.
         unknown: those that another session has locked, so that their definition cannot be read without waiting.
         down: they were taken down and not brought back.
+        is_recorded: the view ledger has a row of the manager: it has made these relations in this database.
     """
 
     relations: tuple[str, ...]
@@ -38,6 +39,7 @@ class ViewPresence(Struct, frozen=True):
     changed: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
     down: bool = False
+    is_recorded: bool = False
 
 
 def view_presences(
@@ -80,6 +82,7 @@ def _presence(
         changed=tuple(made.identity for made, found in suspects if found is not None and differs(made, found)),
         unknown=tuple(made.identity for made, found in suspects if found is None),
         down=row.state is ViewState.DOWN,
+        is_recorded=True,
     )
 
 
