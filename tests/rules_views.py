@@ -408,4 +408,15 @@ VIEW_CASES: dict[str, tuple[dict[str, Any], list[tuple[str, str, str]], dict[str
             )
         },
     ),
+    "MG217": (
+        {"graph": graph_of(views={"V": {"relations": ("ewh_implemented_features_views",)}})},
+        [
+            (
+                "V",
+                "view 'V' is called 'ewh_implemented_features_views' in the database, as a table of this tool is",
+                'give it another name: `name = "…"`',
+            )
+        ],
+        {"graph": graph_of(views={"V": {"relations": ("ewh_views", "billing.ewh_implemented_features_views")}})},
+    ),
 }

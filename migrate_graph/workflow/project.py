@@ -196,6 +196,7 @@ def rule_settings(
         error=tuple(config.error),
         warn=(*config.warn, "MG104") if project.one_of_many else tuple(config.warn),
         strict=strict,
+        ledger=config.migrate_table,
         budget=config.rehearse_budget,
     )
 

@@ -59,7 +59,7 @@ def test_a_name_of_the_other_kind_is_told_as_that() -> None:
 
 def test_several_names_in_one_text_are_to_be_named_one_by_one() -> None:
     (finding,) = judged("MG102", graph_of("a", "b", "(a, b) < c"))
-    assert finding.hint == "name them one by one: `requires=['a', 'b']`"
+    assert finding.hint == "name them one by one: ['a', 'b']"
 
 
 def test_one_name_at_one_line_has_other_hints_than_at_two() -> None:
@@ -415,6 +415,52 @@ def test_a_rule_is_one_function_of_one_argument() -> None:
 def test_a_file_without_migrations_is_wrong_where_the_database_remembers_some() -> None:
     (finding,) = judged("MG109", graph_of(), history_of("a b", failed="c"))
     assert finding.message == "no migration is declared, and the database remembers 3"
+
+
+@pytest.mark.parametrize(
+    ("written", "declared"),
+    [
+        ("pru\u0308fen", "pr\u00fcfen"),
+        ("\ufb01x", "fix"),
+        ("f\u0456rst_20260101_001", "first_20260101_001"),
+        ("first_20260101_001\u200b", "first_20260101_001"),
+        ("\u00a0a\u00a0", "a"),
+    ],
+)
+def test_a_name_that_only_looks_like_another_is_told_letter_by_letter(written: str, declared: str) -> None:
+    [(_, _, hint)] = told("MG203", graph_of(declared, views={"V": {"since": written}}))
+    assert hint == f"did you mean '{declared}'? here stands {written!a}"
+
+
+def test_several_names_in_one_text_are_told_for_views_too() -> None:
+    graph = graph_of(views={"A": {}, "B": {}, "C": {"uses": ("A, B",)}, "D": {"uses": ("E, F",)}})
+    assert [hint for _, _, hint in told("MG201", graph)] == [
+        "name them one by one: ['A', 'B']",
+        "declare 'E, F', or remove it",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("ledger", "relations", "found"),
+    [
+        ("Ledger", ("ledger",), True),
+        ("ledger", ('"ledger"',), True),
+        ("ledger", ("Ledger_Journal",), True),
+        ("ledger", ("other", "ledger_views"), True),
+        ("audit.ledger", ("audit.ledger_views",), True),
+        ("audit.ledger", ("ledger_views",), False),
+        ("ledger", ("billing.ledger",), False),
+        ("ledger", ("ledgers", "ledger_drift"), False),
+        ("my ledger", ('"my ledger_views"',), True),
+        ("ledger", (), False),
+    ],
+)
+def test_a_view_may_not_be_called_like_a_table_of_this_tool(
+    ledger: str, relations: tuple[str, ...], found: bool
+) -> None:
+    graph = graph_of("a", views={"V": {"relations": relations}})
+    settings = RuleSettings(select=("MG217",), ledger=ledger)
+    assert bool(check(graph, settings=settings)) is found
 
 
 def test_a_wrong_requirement_has_no_false_consequences() -> None:

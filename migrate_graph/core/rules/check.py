@@ -33,6 +33,7 @@ class RuleSettings(Struct, frozen=True):
         warn: these are warnings.
         strict: warnings count as errors.
         ledger_name_length: width of the ledger's name column, in characters.
+        ledger: the setting `migrate_table`.
         budget: what a migration may cost before a rehearsal objects.
     """
 
@@ -42,6 +43,7 @@ class RuleSettings(Struct, frozen=True):
     warn: tuple[str, ...] = ()
     strict: bool = False
     ledger_name_length: int = 512
+    ledger: str = "ewh_implemented_features"
     budget: Budget = field(default_factory=Budget)
 
     def severity_of(self, rule: Rule, milder: Severity | None = None) -> Severity:
@@ -116,6 +118,7 @@ def check(
         footprints or Traces(),
         settings.budget,
         drifted,
+        ledger=settings.ledger,
     )
     judge = _Judge(context, settings, doing, asked=history is not None)
     given = {Needs.HISTORY: history, Needs.BASE: base, Needs.REHEARSAL: rehearsed, Needs.FOOTPRINTS: footprints}

@@ -110,9 +110,7 @@ def unknown_requirement(context: Context) -> Iterator[Hit]:
         for needed in migration.requires:
             if needed not in graph.migrations:
                 others = [name for name in graph.migrations if name != migration.name]
-                several = [word.strip() for word in needed.split(",")]
                 hint = context.where_is(needed, others, f"declare {quoted(needed)}, or remove it from `requires`")
-                hint = f"name them one by one: `requires={several}`" if len(several) > 1 else hint
                 message = f"{quoted(migration.name)} requires {quoted(needed)}, which nothing declares"
                 yield Hit(migration, message, hint)
 

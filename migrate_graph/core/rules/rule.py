@@ -244,6 +244,7 @@ class Context(Struct, dict=True):
         footprints: what is known of migrations that were watched; empty where they were not read.
         budget: what a migration may cost.
         drifted: what somebody changed in the database by hand; empty where nobody has looked.
+        ledger: the setting `migrate_table`.
         passes_history_over: what the running rule finds about applied migrations would not be shown, so it may leave them out.
     """
 
@@ -258,6 +259,7 @@ class Context(Struct, dict=True):
     budget: Budget
     drifted: tuple[Drifted, ...]
     passes_history_over: bool = False
+    ledger: str = ""
     _suggestions_left: int = _SUGGESTIONS
 
     @cached_property
@@ -370,14 +372,21 @@ class Context(Struct, dict=True):
             return f"{quoted(name)} is a view manager: name a migration, such as the one that first opens it"
         if name in self.graph.migrations:
             return f"{quoted(name)} is a migration: name a view manager"
-        return did_you_mean(map(quoted, self._similar(name, among)), otherwise)
+        several = [word.strip() for word in name.split(",")]
+        if len(several) > 1 and not {*several}.isdisjoint(among):
+            return f"name them one by one: {several}"
+        near = self._similar(name, among)
+        hint = did_you_mean(map(quoted, near), otherwise)
+        # Two names may look the same and not be it: letters of other alphabets, marks of their own, spaces without width.
+        return f"{hint} here stands {name!a}" if near and not name.isascii() else hint
 
     def _similar(self, name: str, among: Iterable[str]) -> list[str]:
         """Return at most two names like this one, best first; none after many questions, so that a rule stays fast."""
         self._suggestions_left -= 1
         if self._suggestions_left < 0 or len(name) > self.ledger_name_length:
             return []
-        return similar(name, among, cutoff=0.7)
+        alike = [other for other in among if _letters(other) == _letters(name)]
+        return alike[:1] or similar(name, among, cutoff=0.7)
 
     def how_to_import(self, file: UnreachedFile) -> str:
         """Return how a file beside the migrations is imported."""
@@ -390,6 +399,15 @@ class Context(Struct, dict=True):
         if all(part.isidentifier() for part in parts):
             return f"add `import {'.'.join(parts)}`"
         return "import it, under a name that Python can import"
+
+
+def _letters(name: str) -> str:
+    """Return a name as Python compares names in its source, without spaces around it."""
+    if name.isascii():
+        return name
+    from unicodedata import normalize  # imported here: needed only for error messages
+
+    return normalize("NFKC", name).strip()
 
 
 def quoted(name: str) -> str:

@@ -10,6 +10,7 @@ from migrate_graph.core.graph import EdgeKind, NodeKind
 from migrate_graph.core.model import BodyKind, Rebuild, View, kind_of, unfit_arguments
 from migrate_graph.core.rules.migrations import ring_hit
 from migrate_graph.core.rules.rule import Context, Hit, Severity, Unless, quoted, rule
+from migrate_graph.core.uses import parts_of
 
 
 @rule("MG201", Severity.ERROR, compatible={NodeKind.VIEW: Severity.WARNING})
@@ -254,6 +255,49 @@ def unusable_manager(context: Context) -> Iterator[Hit]:
                 taken = "`db`" if name == "__init__" else "nothing"
                 message = f"{name}() of view {quoted(view.name)} {why}"
                 yield Hit(view, message, f"make it an ordinary method that takes {taken} besides `self`")
+
+
+@rule("MG217", Severity.ERROR, compatible={NodeKind.VIEW: Severity.WARNING})
+def view_named_like_the_ledger(context: Context) -> Iterator[Hit]:
+    """A view with the name of a table of this tool.
+
+    ## What it finds
+
+    A view that has the name of the ledger (the setting `migrate_table`), or of one of the tables beside it, which end in
+    `_journal` and `_views`.
+
+    ```python
+    class Journal(SqlView):
+        name = "ewh_implemented_features_journal"    # bad
+        query = "SELECT …"
+    ```
+
+    ## Why it matters
+
+    The table is created before any migration runs, so the view's turn ends in an error; the migrations before it are applied by
+    then. An `up()` or `down()` that drops what has its name drops the record of what was applied.
+
+    ## How to fix it
+
+    Give the view another name.
+
+    ```python
+    class Journal(SqlView):
+        name = "applied_migrations"                  # good
+        query = "SELECT …"
+    ```
+    """
+    is_plain = context.ledger.replace(".", "").isidentifier()
+    *schema, table = parts_of(context.ledger) if is_plain else [context.ledger]
+    own = {table, f"{table}_journal", f"{table}_views"}
+    for view in context.graph.views.values():
+        for relation in view.relations:
+            *where, name = parts_of(relation)
+            if name in own and where == schema:
+                message = (
+                    f"view {quoted(view.name)} is called {quoted(name)} in the database, as a table of this tool is"
+                )
+                yield Hit(view, message, 'give it another name: `name = "…"`')
 
 
 def _why_useless(manager: type, name: str) -> str:
