@@ -163,9 +163,17 @@ class Lost(Struct, frozen=True):
 
 
 class Died(Struct, frozen=True):
-    """The worker process that ran the attempt has ended before it told how the attempt ended."""
+    """The worker process that ran the attempt has ended before it told how the attempt ended.
+
+    Attributes:
+        message: how the process ended.
+        hint: what to do about it, where the migration is the cause.
+        passes: when the migration may succeed as it is; empty where it is the cause.
+    """
 
     message: str
+    hint: str = ""
+    passes: str = ""
 
 
 class NotBegun(Struct, frozen=True):
@@ -524,7 +532,7 @@ class Attempt:
     def _passes(self, end: Failed) -> str:
         """Return in words when the migration may succeed as it is; empty when its own text is the cause of the failure."""
         if not isinstance(end, Raised):
-            return ANSWERS if isinstance(end, Lost) else ""
+            return ANSWERS if isinstance(end, Lost) else end.passes if isinstance(end, Died) else ""
         if isinstance(end.error, LockLost | AttemptFailed):  # a worker of --jobs commits nothing without the lock
             return ANSWERS if self._around.is_seated and isinstance(self._progress.broken, LockLost) else ""
         if isinstance(end.error, errors.LockTimeout):
@@ -541,7 +549,7 @@ class Attempt:
         if isinstance(end, Refused):
             return end.message, end.hint
         if isinstance(end, Died):
-            return end.message, ""
+            return end.message, end.hint
         if isinstance(end, Stopped):
             number = self._around.interruption.signal
             return f"stopped by {signal.Signals(number).name if number else 'a signal'}", ""

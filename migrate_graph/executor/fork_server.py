@@ -10,7 +10,7 @@ import sys
 import time
 from contextlib import suppress
 from multiprocessing.connection import Connection
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from migrate_graph import forks
 from migrate_graph.errors import NoRoom
@@ -92,6 +92,25 @@ class Forked:
         if self.fault:
             return f"no process could be forked for it: {self.fault}"
         return f"the process that it was forked from (pid {self._server.pid}) {_how(self._server.code)}"
+
+    @property
+    def advice(self) -> tuple[str, str]:
+        """A hint, for a process that ended itself or crashed; or when the migration may succeed as it is, for one that others ended."""
+        code = self.code if self.code is not None or self.fault else self._server.code
+        if code is None:
+            return "", ""
+        if code >= 0:
+            return "the body, or code that it calls, ended its process (os._exit): let it raise an exception", ""
+        if -code in _CRASHES:
+            return (
+                "native code crashed: an extension module that the body uses, or ctypes; PYTHONFAULTHANDLER=1 shows where",
+                "",
+            )
+        return "", "when it is known who ended its process: the system's log tells whether memory ran out"
+
+
+_CRASHES: Final = frozenset({signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGFPE, signal.SIGILL})
+"""Signals that end a process because of what it did itself."""
 
 
 def _how(code: int) -> str:

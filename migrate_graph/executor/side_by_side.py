@@ -170,7 +170,9 @@ class SideBySideRunner:
             if number:
                 interruption.take_over(number)
             around = replace(self._around, backend=backend, is_seated=True)
-            result = Attempt(around, migration, progress, key=worker.key).settle(Died(how)).result
+            result = (
+                Attempt(around, migration, progress, key=worker.key).settle(Died(how, *worker.process.advice)).result
+            )
             return self._filled(result, around, progress)
         except MigrateGraphError as error:
             progress.broken = progress.broken or error

@@ -218,6 +218,45 @@ def test_a_crash_of_one_worker_is_told(on_postgres: Field) -> None:
     assert on_postgres.probe().tables == {"b_2"}
 
 
+@pytest.mark.parametrize(
+    ("ends", "how", "told"),
+    [
+        (
+            "import os; os.kill(os.getpid(), 9)",
+            "was ended by SIGKILL",
+            "next: migrate apply, when it is known who ended its process: the system's log tells whether memory ran out",
+        ),
+        (
+            "import os; os._exit(3)",
+            "ended with code",
+            "hint: the body, or code that it calls, ended its process (os._exit)",
+        ),
+        ("import ctypes; ctypes.string_at(0)", "was ended by SIGSEGV", "hint: native code crashed"),
+    ],
+    ids=["killed", "exit", "crash"],
+)
+def test_who_ended_a_worker_is_told_and_what_to_do(on_postgres: Field, ends: str, how: str, told: str) -> None:
+    on_postgres.write(HEAD + body("a_1", ends) + body("b_2"))
+    ended = on_postgres.apply("--jobs", "2")
+    said = " ".join(ended.output.split())
+    assert ended.code == 1
+    assert how in said
+    assert told in said
+    assert ("next: correct a_1" in said) is (how != "was ended by SIGKILL"), "nobody can correct what was killed"
+    assert "committed: b_2" in said
+    assert on_postgres.probe().tables == {"b_2"}
+
+
+def test_a_worker_that_was_killed_after_a_commit_of_its_own_is_to_be_decided(on_postgres: Field) -> None:
+    on_postgres.write(HEAD + body("a_1", "db.commit()", "import os; os.kill(os.getpid(), 9)") + body("b_2"))
+    ended = on_postgres.apply("--jobs", "2")
+    said = " ".join(ended.output.split())
+    assert ended.code == 5
+    assert "was ended by SIGKILL" in said
+    assert "migrate resolve a_1 --applied" in said
+    assert "next: correct" not in said
+
+
 def test_no_output_is_lost_or_cut(on_postgres: Field) -> None:
     """Four bodies that print much at once: each line is whole, and in its order."""
     prints = "for n in range(300): print('line', n, 'x' * 200)"
