@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from migrate_graph.code_walk import texts_reached
 from migrate_graph.core.events import Connecting, Event, LockWaiting, Observer, Outcome, Warned, ignore_events
 from migrate_graph.core.footprint import Fact, Footprint, Statement
 from migrate_graph.core.graph import Node, NodeKind
@@ -17,6 +18,7 @@ from migrate_graph.core.traces import owner_of, relation_and_part
 from migrate_graph.core.undoing import undone_with
 from migrate_graph.database import open_backend
 from migrate_graph.database.cascades import cascades_of, dropping_deletes
+from migrate_graph.database.deletions import Deleted, Deletions
 from migrate_graph.errors import DecisionNeeded, ExitCode, MigrateGraphError, StillRequired, UsageError
 from migrate_graph.messages import counted, typed
 from migrate_graph.redis_cache import check_address
@@ -50,7 +52,7 @@ class RevertOptions(Struct, frozen=True, kw_only=True):
     lock_wait: float | None = None
 
 
-Unit: TypeAlias = Literal["row", "value"]
+Unit: TypeAlias = Literal["row", "value", "object"]
 """What is counted of lost data."""
 
 
@@ -81,7 +83,10 @@ class Foreseen(Struct, frozen=True):
     """What is known of a revert before anything runs.
 
     Attributes:
-        losses: data that would be lost, not counted yet.
+        losses: data that the copy shows to be lost, not counted yet.
+        sent: the statements that were sent.
+        texts: texts in the code of the `down` functions: statements that are sent only where there are rows.
+        written: tables with rows that were inserted or updated: their triggers may delete others.
         unknown: why the losses are not known; empty when they are.
         deviations: differences between the database before a migration and after its `down`, in words.
         unsure: why the deviations are not known; empty when they are.
@@ -89,6 +94,9 @@ class Foreseen(Struct, frozen=True):
     """
 
     losses: tuple[Loss, ...] = ()
+    sent: tuple[str, ...] = ()
+    texts: tuple[str, ...] = ()
+    written: frozenset[str] = frozenset()
     unknown: str = ""
     deviations: tuple[str, ...] = ()
     unsure: str = ""
@@ -238,12 +246,26 @@ def _on_copy(found: Assessment, tell: Observer) -> Foreseen:
         why = f"{failed.name}: {failed.error or failed.outcome}" if failed is not None else rehearsal.cut
         return Foreseen(unknown=f"on a copy it fails: {why}", rehearsal=rehearsal)
     losses = tuple(dict.fromkeys(loss for each in rehearsal.footprints.values() for loss in _losses(each)))
+    kept = _without_parts(losses)
+    seen = [*rehearsal.footprints.values()]
+    downs = [step.migration.down for step in found.planned.steps if callable(step.migration.down)]
+    sent = tuple(statement.sql for each in seen for statement in each.statements)
+    written = frozenset(name.rpartition(".")[0] for each in seen for name in each.writes)
+    return Foreseen(
+        losses=kept,
+        sent=sent,
+        texts=tuple(texts_reached(*downs)),
+        written=written.union(*(each.inserts for each in seen)),
+        rehearsal=rehearsal,
+    )
+
+
+def _without_parts(losses: Sequence[Loss]) -> tuple[Loss, ...]:
+    """Return losses without the columns and rows of tables that are dropped: those are told already."""
     gone = {loss.what.removeprefix("table ") for loss in losses if loss.what.startswith("table ")}
-    # A column or rows of a table that another step drops are not reported beside the table.
-    kept = tuple(
+    return tuple(
         loss for loss in losses if loss.what.startswith("table ") or not any(_is_of(loss, table) for table in gone)
     )
-    return Foreseen(losses=kept, rehearsal=rehearsal)
 
 
 def _is_of(loss: Loss, table: str) -> bool:
@@ -323,14 +345,52 @@ def _with_cascades(losses: Sequence[Loss], inventory: Inventory) -> Iterator[Los
             yield from new
 
 
-def count(losses: Iterable[Loss], backend: Backend, interruption: Interruption) -> tuple[Loss, ...]:
+def _with_deletions(losses: Sequence[Loss], foreseen: Foreseen, inventory: Inventory) -> tuple[Loss, ...]:
+    """Return the lost data, and what only happens where there are rows: what foreign keys, triggers, and code that reads rows delete."""
+    known, found = Deletions(inventory), (*losses,)
+    fired = [*known.triggers(foreseen.written, "update"), *known.triggers(foreseen.written, "insert")]
+    while True:
+        found = tuple(_with_cascades(found, inventory))
+        emptied = [loss.what.removeprefix("rows of ") for loss in found if loss.what.startswith("rows of ")]
+        fired_by_it = [*fired, *known.triggers(emptied, "delete")]
+        deleted = known.in_texts(
+            known.with_routines([*foreseen.sent, *fired_by_it]), known.with_routines(foreseen.texts)
+        )
+        new = tuple(loss for loss in _deleted(deleted) if not any(_covers(each, loss) for each in found))
+        if not new:
+            return _without_parts(found)
+        found += new
+
+
+def _deleted(deleted: Deleted) -> Iterator[Loss]:
+    for table in sorted(deleted.tables):
+        yield Loss(f"table {table}", f"SELECT count(*) FROM {table}")
+    for table, column in sorted(deleted.columns):
+        yield Loss(f"column {table}.{column}", f"SELECT count({column}) FROM {table}", "value", at_most="SELECT 0")
+    for table in sorted(deleted.rows - deleted.tables):
+        yield Loss(f"rows of {table}", f"SELECT count(*) FROM {table}")
+    if deleted.has_large_objects:
+        yield Loss(
+            "large objects", "SELECT count(*) FROM pg_catalog.pg_largeobject_metadata", "object", at_most="SELECT 0"
+        )
+
+
+def _covers(told: Loss, loss: Loss) -> bool:
+    """Return whether a loss needs no mention beside another one."""
+    return told.what.casefold() == loss.what.casefold() or (
+        told.what.startswith("table ") and _is_of(loss, told.what.removeprefix("table "))
+    )
+
+
+def count(foreseen: Foreseen, backend: Backend, interruption: Interruption) -> tuple[Loss, ...]:
     """Count in the database itself what would be lost; leave out what is empty."""
-    losses = tuple(losses)
-    if not losses:
+    if foreseen.unknown:
         return ()
     inventory = backend.read_inventory()
-    there = (loss for loss in losses if not loss.table or Fact("table", loss.table) in inventory.facts)
-    losses = tuple(_with_cascades(tuple(there), inventory))
+    there = [loss for loss in foreseen.losses if not loss.table or Fact("table", loss.table) in inventory.facts]
+    losses = _with_deletions(there, foreseen, inventory)
+    if not losses:
+        return ()
     work = backend.own_work("counting what goes")
     try:
         with interruption.stopping(work.cancel):
@@ -354,10 +414,10 @@ def _count(loss: Loss, db: Any, interruption: Interruption) -> int:
 
 def counted_losses(project: Project, foreseen: Foreseen, observer: Observer) -> tuple[Loss, ...]:
     """Connect and count what would be lost, for a command that changes nothing."""
-    if not foreseen.losses:
+    if foreseen.unknown:
         return ()
     with locked(project.config, observer) as (backend, _, interruption):
-        return count(foreseen.losses, backend, interruption)
+        return count(foreseen, backend, interruption)
 
 
 # -- the revert ---------------------------------------------------------------------------------------------------------
@@ -391,7 +451,7 @@ def revert_project(project: Project, name: str, options: RevertOptions, observer
                 hint=typed("migrate revert", name, "--plan"),
             )
         again = again.with_rehearsed(_with_ways_of(again.planned, found.planned))
-        _refuse_losses(foreseen, count(foreseen.losses, backend, interruption), name, options, observer)
+        _refuse_losses(foreseen, count(foreseen, backend, interruption), name, options, observer)
         backend.preflight(list(again.planned.places), installed=False)
         if flag:
             flag.path.unlink(missing_ok=True)  # this schema version is not complete any more
