@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import lzma
 import os
@@ -19,6 +20,7 @@ from migrate_graph.database.backup.stream import DumpStream
 from migrate_graph.errors import ExitCode, RestoreError
 
 SQL = b"CREATE TABLE t (id int);\n"
+TAR = b"toc.dat".ljust(257, b"\0") + b"ustar\x0000"
 
 
 def refused(path: Path, said: str, **options: object) -> RestoreError:
@@ -72,6 +74,13 @@ def test_a_directory(tmp_path: Path) -> None:
     refused(tmp_path / "b.sql", "is a directory")
 
 
+def test_a_directory_of_pg_dump_names_what_reads_it(tmp_path: Path) -> None:
+    (tmp_path / "backup").mkdir()
+    (tmp_path / "backup" / "toc.dat").write_bytes(b"PGDMP")
+    error = refused(tmp_path / "backup", "is a directory of pg_dump")
+    assert error.hint == "turn it into SQL: pg_restore --no-owner -f backup.sql backup"
+
+
 def test_a_named_pipe_is_refused_without_waiting_for_a_writer(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "b.sql")
     refused(tmp_path / "b.sql", "not a regular file")
@@ -113,6 +122,12 @@ def test_a_file_that_cannot_be_opened(tmp_path: Path, monkeypatch: pytest.Monkey
         ("b.sql.gz", gzip.compress(b"<html>"), "HTML page"),
         ("b.sql", b"SELECT 1;\n\x00\n", "NUL bytes"),
         ("b.zst", b"\x28\xb5\x2f\xfd", "unknown extension '.zst'"),
+        ("b.dump", b"PGDMP\x01\x0e", "unknown extension '.dump' and holds a custom-format archive"),
+        ("b.sql.bz2", bz2.compress(SQL), "unknown extension '.bz2' and holds bzip2 data"),
+        ("b.sql", bz2.compress(SQL), "holds bzip2 data"),
+        ("b.tar", TAR, "unknown extension '.tar' and holds a tar archive"),
+        ("b.sql", TAR, "holds a tar archive"),
+        ("b.gz", gzip.compress(TAR), "holds a tar archive"),
         ("b", SQL, "unknown extension ''"),
         ("b.gz", gzip.compress(SQL) + b"garbage", "damaged or cut off"),
         ("b.gz", gzip.compress(SQL)[:-8] + b"\0" * 8, "damaged or cut off"),

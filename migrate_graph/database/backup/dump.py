@@ -31,17 +31,20 @@ from migrate_graph.signals import start_thread
 # The order of edwh-migrate 2.1.0. A sibling is used only when the configured file does not exist (2.1.0 preferred siblings).
 _SIBLINGS = (".sql", ".sql.gz", ".gz", ".sql.xz", ".xz")
 _MAGIC = {".gz": b"\x1f\x8b", ".xz": b"\xfd7zXZ\x00"}
+_BY_PG_RESTORE = "turn it into SQL: pg_restore --no-owner -f backup.sql THIS_FILE"
 _FOREIGN = {
     b"\x1f\x8b": ("gzip data", "give it the extension .sql.gz"),
     b"\xfd7zXZ\x00": ("xz data", "give it the extension .sql.xz"),
     b"\x28\xb5\x2f\xfd": ("zstd data", 'give it the extension .zst and set migrate_cat_command = "zstd -dc"'),
-    b"PGDMP": ("a custom-format archive of pg_dump", "turn it into SQL: pg_restore --no-owner -f backup.sql THIS_FILE"),
+    b"PGDMP": ("a custom-format archive of pg_dump", _BY_PG_RESTORE),
+    b"BZh": ("bzip2 data", 'give it the extension .bz2 and set migrate_cat_command = "bzip2 -dc"'),
     b"SQLite format 3\x00": ("a SQLite database, not SQL", "turn it into SQL: sqlite3 THIS_FILE .dump > backup.sql"),
     b"PK\x03\x04": ("a zip archive", "unpack it first"),
     b"7z\xbc\xaf\x27\x1c": ("a 7-zip archive", "unpack it first"),
     b"\xff\xfe": ("UTF-16 text", "save it as UTF-8"),
     b"\xfe\xff": ("UTF-16 text", "save it as UTF-8"),
 }
+_TAR, _TAR_AT, _HEAD = b"ustar", 257, 512
 _HTML = (b"<!doctype", b"<html", b"<?xml", b"<head", b"<body")
 _PIECE = 1 << 20
 _SILENCE_LIMIT = 600.0
@@ -217,7 +220,11 @@ def _status(path: Path) -> os.stat_result:
     try:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):
-            raise RestoreError(f"the backup {path} is a directory", hint="name the file itself")
+            made = (path / "toc.dat").is_file()
+            raise RestoreError(
+                f"the backup {path} is a directory{' of pg_dump' * made}",
+                hint=_BY_PG_RESTORE.replace("THIS_FILE", path.name) if made else "name the file itself",
+            )
         if not stat.S_ISREG(status.st_mode):
             raise RestoreError(f"the backup {path} is not a regular file", hint="name the file itself")
         with path.open("rb"):
@@ -234,9 +241,12 @@ def _command_for(path: Path, cat_command: str | None) -> str:
         return ""
     if cat_command and cat_command.strip():
         return cat_command
+    unknown = f"the backup {path} has the unknown extension '{extension}'"
+    with path.open("rb") as file:
+        if found := _foreign(file.read(_HEAD), path):
+            raise RestoreError(f"{unknown} and holds {found[0]}", hint=found[1])
     raise RestoreError(
-        f"the backup {path} has the unknown extension '{extension}'",
-        hint='set migrate_cat_command to a command that unpacks it, e.g. "zstd -dc"; the path is appended',
+        unknown, hint='set migrate_cat_command to a command that unpacks it, e.g. "zstd -dc"; the path is appended'
     )
 
 
@@ -255,10 +265,17 @@ def _check_name(path: Path, command: str) -> None:
         )
 
 
+def _foreign(head: bytes, path: Path) -> tuple[str, str] | None:
+    """Return what a file holds by its first bytes, and what to do about it; None where it may be SQL."""
+    found = next((told for magic, told in _FOREIGN.items() if head.startswith(magic)), None)
+    if head[_TAR_AT:].startswith(_TAR):
+        found = ("a tar archive", f"unpack it first; if pg_dump has made it, {_BY_PG_RESTORE}")
+    return found and (found[0], found[1].replace("THIS_FILE", path.name))
+
+
 def _check_head(path: Path, piece: bytes) -> None:
-    for magic, (what, hint) in _FOREIGN.items():
-        if piece.startswith(magic):
-            raise RestoreError(f"the backup {path} holds {what}", hint=hint.replace("THIS_FILE", path.name))
+    if found := _foreign(piece, path):
+        raise RestoreError(f"the backup {path} holds {found[0]}", hint=found[1])
     if piece.lstrip()[:16].lower().startswith(_HTML):
         raise RestoreError(
             f"the backup {path} is an HTML page", hint="a download may have failed: fetch the backup again"
