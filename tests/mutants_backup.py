@@ -28,7 +28,7 @@ BACKUP = [
         ("directory", _DUMP, "if stat.S_ISDIR(status.st_mode):", "if False:", f"{FILES} -k directory"),
         ("pipe", _DUMP, "if not stat.S_ISREG(status.st_mode):", "if False:", f"{FILES} -k pipe"),
         ("magic bytes", _DUMP, "if extension in _MAGIC and not head.startswith(_MAGIC[extension]):", "if False:", f"{FILES} -k name_says"),
-        ("foreign formats", _DUMP, "        if piece.startswith(magic):", "        if False:", f"{FILES} -k name_says"),
+        ("foreign formats", _DUMP, "    if found := _foreign(piece, path):", "    if (found := _foreign(piece, path)) and False:", f"{FILES} -k name_says"),
         ("HTML", _DUMP, "if piece.lstrip()[:16].lower().startswith(_HTML):", "if False:", f"{FILES} -k name_says"),
         ("NUL", _DUMP, 'if b"\\0" in piece:', "if False:", f"{FILES} -k name_says"),
         ("empty", _DUMP, "    if not first.length:", "    if False:", f"{FILES} -k name_says"),
