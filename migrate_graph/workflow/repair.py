@@ -10,9 +10,10 @@ from migrate_graph.core.events import Observer, Warned
 from migrate_graph.core.history import History, ways_out
 from migrate_graph.core.late import nx
 from migrate_graph.core.timeline import Timeline
-from migrate_graph.errors import DatabaseError, DecisionNeeded, MigrateGraphError
+from migrate_graph.errors import DecisionNeeded
 from migrate_graph.loader import user_imports
 from migrate_graph.messages import counted, typed
+from migrate_graph.workflow.locked import working
 from migrate_graph.workflow.project import Project, Reading
 
 if TYPE_CHECKING:
@@ -131,8 +132,8 @@ def _bring_back_views(
     """Bring up the views that are down and should exist now; return those for which this failed."""
     graph = project.graph
     living = Timeline(graph).living(applied)
-    work = backend.own_work("repair of views")
-    try:
+    hint = "run migrate apply again; their definitions are kept in the database"
+    with working(backend, "repair of views", failed="views could not be brought back", hint=hint) as work:
         with interruption.stopping(work.cancel), user_imports(project.imports, project.registry):
             order = [name for name in nx.topological_sort(graph.uses) if name in living]
             managers = [graph.views[name].manager(work.db) for name in order]
@@ -145,15 +146,6 @@ def _bring_back_views(
                 texts={name: view.fingerprint for name, view in graph.views.items()},
             )
         work.db.commit()
-    except MigrateGraphError:
-        raise
-    except Exception as error:
-        message = f"views could not be brought back: {backend.explain(error).message}"
-        raise DatabaseError(
-            message, hint="run migrate apply again; their definitions are kept in the database"
-        ) from error
-    finally:
-        work.close()
     return missing
 
 

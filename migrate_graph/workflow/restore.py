@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from migrate_graph.config import SourceKind
 from migrate_graph.core.events import Observer
 from migrate_graph.errors import RestoreError
-from migrate_graph.workflow.locked import locked
+from migrate_graph.workflow.locked import locked, working
 
 if TYPE_CHECKING:
     from migrate_graph.config import Config
@@ -49,12 +49,13 @@ def restore_database(
 
 def _renew_views(backend: Backend) -> None:
     """Store the definitions of the views again: since the restore the server may write them differently."""
-    work = backend.own_work("renewal of views")
-    try:
+    failed = "the backup is restored, but the definitions of its views could not be stored as this server writes them"
+    hint = (
+        "go on with migrate status: a view of which it says that it was changed by hand may only be written differently"
+    )
+    with working(backend, "renewal of views", failed=failed, hint=hint) as work:
         work.views.renew()
         work.db.commit()
-    finally:
-        work.close()
 
 
 def restore(

@@ -25,7 +25,7 @@ from migrate_graph.redis_cache import check_address
 from migrate_graph.workflow.apply import flag_of
 from migrate_graph.workflow.assessment import Assessment, Judging, assess
 from migrate_graph.workflow.laboratory.back_and_forth import Trip, undo_step
-from migrate_graph.workflow.locked import locked
+from migrate_graph.workflow.locked import locked, working
 from migrate_graph.workflow.locked_run import LockedRun
 from migrate_graph.workflow.project import Project, Reading, database_settings, read_history, unknown_name
 from migrate_graph.workflow.rehearse import Rehearsal, RehearseOptions, rehearse
@@ -391,13 +391,11 @@ def count(foreseen: Foreseen, backend: Backend, interruption: Interruption) -> t
     losses = _with_deletions(there, foreseen, inventory)
     if not losses:
         return ()
-    work = backend.own_work("counting what goes")
-    try:
+    failed = "nothing was undone: what data goes could not be counted"
+    with working(backend, "counting what goes", failed=failed, hint="run it again when that is mended") as work:
         with interruption.stopping(work.cancel):
             counts = [_count(loss, work.db, interruption) for loss in losses]
         work.db.rollback()
-    finally:
-        work.close()
     return tuple(replace(loss, rows=rows) for loss, rows in zip(losses, counts, strict=True) if rows)
 
 
