@@ -20,7 +20,7 @@ from migrate_graph.quoting import quote_identifier
 if TYPE_CHECKING:
     from migrate_graph.database import Settings
 
-_COLUMNS: Final = "SELECT name, upper(type) = 'INTEGER' AND pk = 1 AND (SELECT max(pk) FROM pragma_table_info(?1)) = 1 FROM pragma_table_xinfo(?1)"
+_COLUMNS: Final = "SELECT name, upper(type) = 'INTEGER' AND pk = 1 AND (SELECT max(pk) FROM pragma_table_info(?)) = 1 FROM pragma_table_xinfo(?)"
 _REFERENCES: Final = 'SELECT "from", "table", "to" FROM pragma_foreign_key_list(?)'
 _PIECES: Final = re.compile(
     r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\]|--[^\n]*|/\*.*?(?:\*/|\Z)|[(),]|.""", re.DOTALL
@@ -45,7 +45,7 @@ def read_contents(settings: Settings, *, unstable: Mapping[str, Collection[str]]
         tables = [name for name, table in found.tables.items() if table.page]
         for name in tables:
             facts[Fact("table", spelled(name))] = ", ".join(sorted(_parts(found.tables[name].sql)))
-        columns = {name: dict(run(_COLUMNS, (name,))) for name in tables}
+        columns = {name: dict(run(_COLUMNS, (name, name))) for name in tables}
         references = {name: run(_REFERENCES, (name,)) for name in tables}
         numbered = _numbered(columns, references)
         rows = {
