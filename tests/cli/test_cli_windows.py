@@ -281,7 +281,9 @@ def test_tries_do_the_same(
     assert done.code == 0, done.out + done.err
 
 
-def test_what_the_database_has_is_looked_up_once_before_the_run_and_once_after_it(shell: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_database_has_is_looked_up_once_before_the_run_and_once_after_it(
+    shell: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The plan, and the run that follows it, are of one reading."""
     shell.write("pyproject.toml", '[tool.migrate]\nmigrate_uri = "sqlite://x.db"\nweave = "windows"\n')
     first = "from migrate_graph import SqlView, migration\n\n@migration\ndef a_1(db):\n    return True\n"

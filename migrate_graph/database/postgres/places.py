@@ -10,9 +10,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import psycopg2
+from msgspec import Struct
 from msgspec.structs import replace
 
 from migrate_graph.core.events import Warned
@@ -45,6 +46,48 @@ _LEFT = (
     "OR pg_catalog.starts_with(pg_catalog.concat('migrate_graph:', d.datname), a.application_name) "
     "AND pg_catalog.starts_with(a.application_name, pg_catalog.concat('migrate_graph:', CAST(%s AS pg_catalog.text))))"
 )
+
+
+class Locale(Struct, frozen=True):
+    """By which rules a database sorts and compares text.
+
+    Attributes:
+        encoding: its encoding.
+        collate: LC_COLLATE.
+        ctype: LC_CTYPE.
+        provider: whose rules these are: `c` (the operating system's), `i` (ICU's), `b` (PostgreSQL's own); None before version 15.
+        name: the locale of ICU or PostgreSQL; None for the operating system's.
+        rules: further rules for ICU, if there are any.
+    """
+
+    encoding: str
+    collate: str
+    ctype: str
+    provider: str | None = None
+    name: str | None = None
+    rules: str | None = None
+
+    def options(self, version: int) -> str:
+        """Return the options of CREATE DATABASE for a database with this locale.
+
+        Args:
+            version: major version of the server on which it is created.
+        """
+        encoding, collate, ctype = map(quote_literal, (self.encoding, self.collate, self.ctype))
+        options = f" ENCODING {encoding} LC_COLLATE {collate} LC_CTYPE {ctype}"
+        if version < _HAS_PROVIDERS:
+            return options
+        provider, option = _PROVIDERS[self.provider or "c"]
+        named = f" {option} {quote_literal(self.name)}" if option and self.name is not None else ""
+        rules = f" ICU_RULES {quote_literal(self.rules)}" if self.rules else ""
+        return f"{options} LOCALE_PROVIDER {provider}{named}{rules}"
+
+
+_HAS_PROVIDERS: Final = 15
+"""The first version in which a database has a provider of its locale. https://www.postgresql.org/docs/current/sql-createdatabase.html"""
+
+_PROVIDERS: Final = {"c": ("libc", ""), "i": ("icu", "ICU_LOCALE"), "b": ("builtin", "BUILTIN_LOCALE")}
+"""The providers of locales, as the catalog has them, as CREATE DATABASE has them, and the option for the name of the locale."""
 
 
 class Place:
@@ -99,17 +142,16 @@ class Place:
             with suppress(psycopg2.Error):  # another process may be dropping the same one
                 self._run(f"DROP DATABASE IF EXISTS {quote_identifier(name)}")
 
-    def create(self, locale: tuple[str, str, str] | None = None) -> None:
+    def create(self, locale: Locale | None = None) -> None:
         """Make the first database.
 
         Args:
-            locale: encoding, LC_COLLATE and LC_CTYPE of the original, if the server knows them; None for the server's defaults.
+            locale: that of the original, if the server knows it; None for the server's defaults.
         """
         if locale is None:
             self.make(self.name)
             return
-        encoding, collate, ctype = map(quote_literal, locale)
-        like = f" TEMPLATE template0 ENCODING {encoding} LC_COLLATE {collate} LC_CTYPE {ctype}"
+        like = f" TEMPLATE template0{locale.options(self._connection.info.server_version // 10000)}"
         self.make(self.name, *([like, " TEMPLATE template0"] if self._is_elsewhere else [like]))
 
     def make(self, name: str, *ways: str) -> None:

@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from migrate_graph.core.footprint import Size
 from migrate_graph.database.names import POSTGRES, TableNames
-from migrate_graph.database.postgres.places import Place, copy_tables_of_pydal
+from migrate_graph.database.postgres.places import Locale, Place, copy_tables_of_pydal
 from migrate_graph.database.postgres.programs import parameters_of, service_file, version_of
 from migrate_graph.database.postgres.session.cursor import send
 from migrate_graph.database.postgres.session.opening import Sessions, close_quietly
@@ -48,9 +48,12 @@ _RESTRICT = re.compile(rb"^\\(?:un)?restrict [^\n]*\n", re.MULTILINE)
 """Commands for psql that newer versions of pg_dump write."""
 
 _LOCALE = (
-    "SELECT pg_catalog.pg_encoding_to_char(d.encoding), d.datcollate, d.datctype FROM pg_catalog.pg_database d "
+    "SELECT pg_catalog.pg_encoding_to_char(d.encoding), d.datcollate, d.datctype, r.entry OPERATOR(pg_catalog.->>) 'datlocprovider', "
+    "coalesce(r.entry OPERATOR(pg_catalog.->>) 'datlocale', r.entry OPERATOR(pg_catalog.->>) 'daticulocale'), "
+    "r.entry OPERATOR(pg_catalog.->>) 'daticurules' FROM pg_catalog.pg_database d, LATERAL pg_catalog.to_jsonb(d) AS r(entry) "
     "WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()"
 )
+"""Reads the locale of a database; as JSON, because the columns have other names, or are missing, in other versions."""
 
 # Settings of the original for all its sessions, then those for this session's role, which override them; {everywhere}: SQL condition for
 # also reading the settings that its server has for all databases.
@@ -172,10 +175,10 @@ class _Original:
         with explaining(self.sessions.label, self.sessions.secrets):
             return self.sessions.patience.run(self.connection, "reading the schema", send, self.connection, statement)
 
-    def locale(self) -> tuple[str, str, str]:
-        """Return encoding, LC_COLLATE and LC_CTYPE of the database."""
-        ((encoding, collate, ctype),) = self.ask(_LOCALE)
-        return encoding, collate, ctype
+    def locale(self) -> Locale:
+        """Return by which rules the database sorts and compares text."""
+        (values,) = self.ask(_LOCALE)
+        return Locale(*values)
 
     def sizes(self) -> dict[str, Size]:
         """Return the sizes of its relations, by name."""
