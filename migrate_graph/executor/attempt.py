@@ -160,6 +160,7 @@ class Lost(Struct, frozen=True):
 
     message: str
     hint: str = ""
+    passes: str = ANSWERS
 
 
 class Died(Struct, frozen=True):
@@ -531,10 +532,8 @@ class Attempt:
 
     def _passes(self, end: Failed) -> str:
         """Return in words when the migration may succeed as it is; empty when its own text is the cause of the failure."""
-        if isinstance(end, Died):
-            return end.passes
         if not isinstance(end, Raised):
-            return ANSWERS if isinstance(end, Lost) else ""
+            return end.passes if isinstance(end, Lost | Died) else ""
         if isinstance(end.error, LockLost | AttemptFailed):  # a worker of --jobs commits nothing without the lock
             return ANSWERS if self._around.is_seated and isinstance(self._progress.broken, LockLost) else ""
         if isinstance(end.error, errors.LockTimeout):
