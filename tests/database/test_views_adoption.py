@@ -170,12 +170,14 @@ def test_a_view_changed_or_dropped_by_hand_is_noticed(stand: PostgresStand, post
     stand("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY")
     stand.connection.commit()
     assert view_presences(catalog, rows, dict.fromkeys("ABC", object)) == {
-        "A": ViewPresence(("public.a",)),
-        "B": ViewPresence(("public.b",), changed=("public.b",)),
-        "C": ViewPresence(("public.c",), missing=("public.c",)),
+        "A": ViewPresence(("public.a",), is_recorded=True),
+        "B": ViewPresence(("public.b",), changed=("public.b",), is_recorded=True),
+        "C": ViewPresence(("public.c",), missing=("public.c",), is_recorded=True),
     }
     elder = LedgerRow("B", ViewState.DOWN, "m", (Relation("public.b", "b", "VIEW", fingerprint="9:0123"),))
-    assert view_presences(catalog, {"B": elder}, {"B": object}) == {"B": ViewPresence(("public.b",), down=True)}
+    assert view_presences(catalog, {"B": elder}, {"B": object}) == {
+        "B": ViewPresence(("public.b",), down=True, is_recorded=True)
+    }
 
 
 def test_the_same_on_sqlite(tmp_path: Path) -> None:
@@ -185,10 +187,12 @@ def test_the_same_on_sqlite(tmp_path: Path) -> None:
     stand.keeper.take_down([a], [a], migration="m")
     stand.keeper.bring_up()
     catalog = SqliteCatalog(lambda: stand.connection)
-    assert view_presences(catalog, stand.keeper._ledger.read(), {"A": object}) == {"A": ViewPresence(('"a"',))}
+    assert view_presences(catalog, stand.keeper._ledger.read(), {"A": object}) == {
+        "A": ViewPresence(('"a"',), is_recorded=True)
+    }
     stand("DROP VIEW a", "CREATE VIEW a AS SELECT 1 AS id")
     assert view_presences(catalog, stand.keeper._ledger.read(), {"A": object}) == {
-        "A": ViewPresence(('"a"',), changed=('"a"',))
+        "A": ViewPresence(('"a"',), changed=('"a"',), is_recorded=True)
     }
     stand.connection.close()
 
@@ -278,7 +282,9 @@ def test_what_others_drop_while_status_looks_is_not_known(stand: PostgresStand) 
             return asked(query)
 
         catalog.read = read
-        assert view_presences(catalog, rows, {"V": object}) == {"V": ViewPresence(("public.v",), unknown=("public.v",))}
+        assert view_presences(catalog, rows, {"V": object}) == {
+            "V": ViewPresence(("public.v",), unknown=("public.v",), is_recorded=True)
+        }
     other.close()
 
 

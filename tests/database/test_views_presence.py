@@ -45,7 +45,7 @@ def seen(stand: PostgresStand, uri: str = "", name: str = "V") -> ViewPresence:
         connection.close()
 
 
-FINE = ViewPresence(("public.v",))
+FINE = ViewPresence(("public.v",), is_recorded=True)
 
 
 def test_what_is_as_it_was_made(stand: PostgresStand) -> None:
@@ -66,13 +66,13 @@ def test_what_is_as_it_was_made(stand: PostgresStand) -> None:
 def test_what_was_changed_by_hand(stand: PostgresStand, statement: str) -> None:
     stand(statement)
     stand.connection.commit()
-    assert seen(stand) == ViewPresence(("public.v",), changed=("public.v",))
+    assert seen(stand) == ViewPresence(("public.v",), changed=("public.v",), is_recorded=True)
 
 
 def test_what_is_missing(stand: PostgresStand) -> None:
     stand("DROP VIEW v")
     stand.connection.commit()
-    assert seen(stand) == ViewPresence(("public.v",), missing=("public.v",))
+    assert seen(stand) == ViewPresence(("public.v",), missing=("public.v",), is_recorded=True)
 
 
 def test_the_servers_second_reading_is_no_change(stand: PostgresStand) -> None:
@@ -108,7 +108,7 @@ def test_nobody_is_waited_for(stand: PostgresStand, held: str, replaced: bool) -
     if replaced:  # then its text must be looked at, and cannot be
         stand("DROP VIEW v", LISTED)
         stand.connection.commit()
-    expected = ViewPresence(("public.v",), unknown=("public.v",)) if replaced else FINE
+    expected = ViewPresence(("public.v",), unknown=("public.v",), is_recorded=True) if replaced else FINE
     stand(held)  # and held open
     assert seen(stand) == expected
     stand.connection.rollback()
@@ -122,7 +122,7 @@ def test_one_that_is_locked_hides_no_other(stand: PostgresStand) -> None:
     stand.connection.commit()
     stand("LOCK TABLE orders IN ACCESS EXCLUSIVE MODE")
     assert seen(stand).unknown == ("public.v",)
-    assert seen(stand, name="W") == ViewPresence(("public.w",), changed=("public.w",))
+    assert seen(stand, name="W") == ViewPresence(("public.w",), changed=("public.w",), is_recorded=True)
     stand.connection.rollback()
 
 
@@ -134,7 +134,7 @@ def test_a_schema_that_may_not_be_used_stops_nothing(stand: PostgresStand, postg
     stand("GRANT SELECT ON ewh_implemented_features_views TO app")
     stand.connection.commit()
     reader = postgres_server.app_uri(stand.connection.info.dbname)
-    assert seen(stand, reader) == ViewPresence(("hidden.v",))
+    assert seen(stand, reader) == ViewPresence(("hidden.v",), is_recorded=True)
 
 
 def test_lists_and_texts_in_a_definition() -> None:
