@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from contextlib import closing, nullcontext
+from functools import cached_property
 from shlex import quote
 from typing import TYPE_CHECKING
 
@@ -208,21 +209,28 @@ class LockedRun:
             flag.set(fingerprint=self._backend.fingerprint(), names=self._plan.order, version=__version__)
         return ExitCode.OK
 
+    @cached_property
+    def _installed_at_end(self) -> frozenset[str]:
+        """Names of the migrations that are installed when the run is over."""
+        return self._backend.read_installed_at_end()
+
     def _require_records(self, finished: RunFinished) -> None:
         """Raise when records have disappeared during the run: the next run would run their migrations again."""
         if not finished.changed:
             return
         undone = {each.name for each in finished.of(Outcome.REVERTED)}
         known = self._reading.history.applied.union(each.name for each in finished.of(Outcome.APPLIED)) - undone
-        installed = self._backend.read_installed_at_end()
-        gone = [name for name in self._project.graph.migrations if name in known and name not in installed]
+        gone = [name for name in self._project.graph.migrations if name in known and name not in self._installed_at_end]
         if gone:
             raise _records_gone(gone, reverts=finished.reverts)
 
     def _tell_missing_views(self) -> None:
-        """Warn of views that their managers have made and that do not exist: a function or a trigger may drop one, unnoticed by the body."""
-        managers = {name: view.manager for name, view in self._project.graph.views.items()}
-        found = self._backend.view_presences(managers)
+        """Warn of living views that their managers have made and that do not exist: a function or a trigger may drop one, unnoticed."""
+        from migrate_graph.core.timeline import Timeline
+
+        graph = self._project.graph
+        living = Timeline(graph).living(self._installed_at_end)
+        found = self._backend.view_presences({name: graph.views[name].manager for name in sorted(living)})
         missing = {
             name: each.missing for name, each in found.items() if each.is_recorded and not each.down and each.missing
         }

@@ -88,3 +88,49 @@ def test_a_view_whose_window_is_closed_is_not_named(anywhere: Field) -> None:
     ended = anywhere.apply()
     assert ended.code == 0, ended.output
     assert "not in the database" not in ended.output
+
+
+RETIRED = """
+from migrate_graph import SqlView, migration
+
+
+class Old(SqlView):
+    since = "create_1"
+    until = "last_2"
+    query = "SELECT id FROM base"
+
+
+class New(SqlView):
+    name = "old"
+    since = "last_2"
+    replaces = Old
+    query = "SELECT id, 1 AS one FROM base"
+
+
+class Gone(SqlView):
+    since = "create_1"
+    until = "last_2"
+    query = "SELECT id FROM base"
+
+
+@migration
+def create_1(db):
+    db.executesql("CREATE TABLE base (id integer)")
+    return True
+
+
+@migration(requires=create_1, down=lambda db: True)
+def last_2(db):
+    return True
+"""
+
+
+def test_views_that_windows_have_closed_are_not_named(anywhere: Field) -> None:
+    anywhere.write(RETIRED)
+    anywhere.write('[tool.migrate]\nweave = "windows"\n', "pyproject.toml")
+    ended = anywhere.apply()
+    assert ended.code == 0, ended.output
+    assert "not in the database" not in ended.output
+    ended = anywhere.migrate("revert", "last_2", "--yes")
+    assert ended.code == 0, ended.output
+    assert "not in the database" not in ended.output
