@@ -134,3 +134,10 @@ def test_views_that_windows_have_closed_are_not_named(anywhere: Field) -> None:
     ended = anywhere.migrate("revert", "last_2", "--yes")
     assert ended.code == 0, ended.output
     assert "not in the database" not in ended.output
+
+
+def test_nor_one_that_the_migration_which_closes_its_window_drops_itself(anywhere: Field) -> None:
+    anywhere.write(_text("DROP VIEW totals").replace("uses = ()", "uses = ()\n    until = 'dropping_2'", 1))
+    ended = anywhere.apply()
+    assert ended.code == 0, ended.output
+    assert "not in the database" not in ended.output
