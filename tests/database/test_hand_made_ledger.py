@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from typing import Any
 
 import psycopg2
@@ -63,15 +64,13 @@ INSTALLED = {
 }
 
 
-@pytest.mark.parametrize("how", [{}, {"atomic": True}], ids=["each by itself", "atomic"])
-@pytest.mark.parametrize("kind", INSTALLED)
-def test_what_2_1_0_takes_for_installed_is_not_run_again(kind: str, how: dict[str, Any], database_uri: str) -> None:
-    of_type, true = INSTALLED[kind]
-    rows = [("old_1", true), ("failed_2", False if true is True else "F")]
-    on_postgres = database_uri.startswith("postgres")
+def _with_ledger(uri: str, kind: str, *rows: tuple[str, Any]) -> Any:
+    """Make a ledger in which `installed` is of a kind; return a connection."""
+    of_type, _ = INSTALLED[kind]
+    on_postgres = uri.startswith("postgres")
     number, value = ("serial", "%s") if on_postgres else ("integer", "?")
     connect = psycopg2.connect if on_postgres else sqlite3.connect
-    connection: Any = connect(database_uri.removeprefix("sqlite://"))
+    connection: Any = connect(uri.removeprefix("sqlite://"))
     cursor = connection.cursor()
     cursor.execute(
         "CREATE TABLE ewh_implemented_features "
@@ -79,7 +78,14 @@ def test_what_2_1_0_takes_for_installed_is_not_run_again(kind: str, how: dict[st
     )
     cursor.executemany(f"INSERT INTO ewh_implemented_features (name, installed) VALUES ({value}, {value})", rows)
     connection.commit()
-    connection.close()
+    return connection
+
+
+@pytest.mark.parametrize("how", [{}, {"atomic": True}], ids=["each by itself", "atomic"])
+@pytest.mark.parametrize("kind", INSTALLED)
+def test_what_2_1_0_takes_for_installed_is_not_run_again(kind: str, how: dict[str, Any], database_uri: str) -> None:
+    _, true = INSTALLED[kind]
+    _with_ledger(database_uri, kind, ("old_1", true), ("failed_2", False if true is True else "F")).close()
     ran = []
 
     def old_1(db: Any) -> bool:
@@ -94,3 +100,21 @@ def test_what_2_1_0_takes_for_installed_is_not_run_again(kind: str, how: dict[st
     finished = stand.run(old_1, failed_2, requires={"failed_2": ["old_1"]}, **how)
     assert (finished.succeeded, ran) == (True, ["failed_2"])
     assert {name for name, record in stand.history().records.items() if record.installed} == {"old_1", "failed_2"}
+
+
+@pytest.mark.parametrize("kind", INSTALLED)
+def test_a_failure_does_not_take_back_what_another_run_has_recorded_so(kind: str, database_uri: str) -> None:
+    _, true = INSTALLED[kind]
+    with closing(_with_ledger(database_uri, kind, ("new_1", None))) as other:
+
+        def new_1(db: Any) -> bool:
+            db.rollback()  # in SQLite nobody else can write before
+            cursor = other.cursor()
+            value = "%s" if database_uri.startswith("postgres") else "?"
+            cursor.execute(f"UPDATE ewh_implemented_features SET installed = {value} WHERE name = 'new_1'", (true,))
+            other.commit()
+            raise RuntimeError("this run has lost its lock")
+
+        stand = Stand(database_uri)
+        assert not stand.run(new_1).succeeded
+    assert stand.history().records["new_1"].installed

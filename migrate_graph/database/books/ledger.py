@@ -381,8 +381,7 @@ class Ledger:
         # If this run has lost the lock, another run may have applied the migration since: a failure never changes an installed record.
         if not self._run(
             f"UPDATE {self._ledger} SET installed = 'F', last_update_dttm = ? WHERE name {self._is} ? "
-            f"AND coalesce(installed, 'F') {self._dialect.op('<>')} 'T' "
-            "RETURNING name",
+            f"AND (installed IS NULL OR NOT {self._is_installed}) RETURNING name",
             (self._local_now(), key.name),
         ):
             self._run(
