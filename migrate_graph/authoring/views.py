@@ -372,4 +372,5 @@ def _applied(db: Any) -> AbstractSet[str]:
             "the table of installed migrations is not defined on this connection",
             hint="open it with migrate_graph.setup_db(), or with define_ewh_implemented_features(db)",
         )
-    return frozenset(row.name for row in db(ledger.installed == True).select(ledger.name))  # noqa: E712 - pyDAL's query
+    # Not asked for as `installed == True`: a ledger made by hand may hold another spelling, which pyDAL reads all the same.
+    return frozenset(row.name for row in db(ledger).select(ledger.name, ledger.installed) if row.installed)

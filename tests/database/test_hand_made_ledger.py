@@ -8,7 +8,12 @@ from typing import Any
 
 import psycopg2
 import pytest
+from pydal import DAL
 from stand import Stand
+
+from migrate_graph import ViewMigrationManager
+from migrate_graph.authoring import collecting
+from migrate_graph.compat.connections import define_ewh_implemented_features
 
 _COLUMNS = "id serial PRIMARY KEY, name varchar(512), installed char(1), last_update_dttm timestamp"
 
@@ -118,3 +123,27 @@ def test_a_failure_does_not_take_back_what_another_run_has_recorded_so(kind: str
         stand = Stand(database_uri)
         assert not stand.run(new_1).succeeded
     assert stand.history().records["new_1"].installed
+
+
+@pytest.mark.parametrize("kind", INSTALLED)
+def test_a_view_outside_of_a_run_finds_its_window_open(kind: str, database_uri: str) -> None:
+    if kind == "boolean" and database_uri.startswith("sqlite"):
+        pytest.skip("pyDAL does not take the 1 of SQLite for true")
+    _, true = INSTALLED[kind]
+    _with_ledger(database_uri, kind, ("old_1", true), ("failed_2", False if true is True else "F")).close()
+
+    with collecting():
+
+        class Opened(ViewMigrationManager):
+            uses = ()
+            since = "old_1"
+            until = "failed_2"
+
+            def up(self) -> None: ...
+
+            def down(self) -> None: ...
+
+    db = DAL(database_uri, migrate=False)
+    define_ewh_implemented_features(db, migrate=False)
+    assert (Opened(db).check_since(), Opened(db).check_until(), Opened(db).should_run()) == (True, True, True)
+    db.close()

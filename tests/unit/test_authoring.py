@@ -306,7 +306,7 @@ class Ledger:
         return self
 
     def select(self, *columns: Any) -> list[Any]:
-        return [type("Row", (), {"name": name}) for name in self.applied]
+        return [type("Row", (), {"name": name, "installed": True}) for name in self.applied]
 
 
 def test_windows_may_be_attributes_properties_or_classproperties(collector: Collector) -> None:
