@@ -10,7 +10,7 @@ import traceback
 from collections.abc import MutableMapping, Sequence
 
 from migrate_graph.cli.argv import arranged, meant_by, wants_json
-from migrate_graph.cli.console import Console, flush_at_exit
+from migrate_graph.cli.console import Console, flush_at_exit, open_what_is_closed
 from migrate_graph.cli.session import Session
 from migrate_graph.errors import ExitCode, InvalidGraph, MigrateGraphError, ResultLost, Stopped, UsageError
 from migrate_graph.messages import did_you_mean
@@ -27,6 +27,7 @@ def main(words: Sequence[str] | None = None, *, environ: MutableMapping[str, str
     Returns:
         The exit code.
     """
+    open_what_is_closed()
     # Imports create many objects that live to the end. The default, a garbage collection for every 700, took 7 % of a command's time.
     gc.set_threshold(50_000)
     typed = list(sys.argv[1:] if words is None else words)

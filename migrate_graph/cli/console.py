@@ -161,7 +161,6 @@ class Console:
         with suppress(OSError, ValueError, AttributeError):
             if self.out is sys.stdout and self.out.fileno() == 1:
                 self.out.flush()
-                _open_what_is_closed()
                 kept = os.dup(1)
                 self.out = open(kept, "w", encoding=self.out.encoding, errors=self.out.errors)  # noqa: PTH123, SIM115 - a descriptor
                 forks.hide(self.out)  # otherwise the reader of stdout would wait for a forked child too
@@ -383,8 +382,11 @@ def flush_at_exit(*streams: Any) -> None:
             discard(stream)
 
 
-def _open_what_is_closed() -> None:
-    """Open the null device for standard descriptors that are closed: otherwise the next opened file would become stderr, for example."""
+def open_what_is_closed() -> None:
+    """Open the null device for standard descriptors that are closed.
+
+    Otherwise the next file or socket that the program opens would be stdout, for example, for every child process.
+    """
     for descriptor in (0, 1, 2):
         try:
             os.fstat(descriptor)

@@ -88,6 +88,37 @@ def test_a_closed_stdout_hurts_nobody(shop) -> None:
     assert migrate(shop, "migrate plan --json >&-").returncode == 0
 
 
+@pytest.mark.parametrize(
+    ("redirections", "closed"),
+    [
+        ("<&-", (0,)), (">&-", (1,)), ("2>&-", (2,)), ("<&- >&-", (0, 1)), (">&- 2>&-", (1, 2)), ("<&- >&- 2>&-", (0, 1, 2)),
+    ],
+)  # fmt: skip
+def test_a_run_opens_nothing_of_its_own_where_a_standard_stream_was_closed(
+    shell, redirections: str, closed: tuple[int, ...]
+) -> None:
+    shell.write(
+        "migrations.py",
+        """
+        import os
+
+        from migrate_graph import migration
+
+        @migration
+        def one_20260101_001(db):
+            kinds = [os.readlink(f"/proc/self/fd/{number}") for number in (0, 1, 2)]
+            open("kinds.txt", "w").write("\\n".join(kinds))
+            return True
+        """,
+    )
+    shell.env["MIGRATE_URI"] = f"sqlite://{shell.path / 'one.db'}"
+    done = migrate(shell, f"migrate apply {redirections}")
+    assert done.returncode == 0
+    assert b"Traceback" not in done.stderr, "the supervisor has its own end of the socket"
+    kinds = (shell.path / "kinds.txt").read_text().splitlines()
+    assert {kinds[number] for number in closed} == {"/dev/null"}
+
+
 def test_stderr_closed_or_joined_hurts_nobody(loud) -> None:
     json.loads(migrate(loud, "migrate plan --json 2>&-", stderr=None).stdout)
     assert b"1 to run" in migrate(loud, "migrate plan 2>&1").stdout
