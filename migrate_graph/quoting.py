@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 
 _NAME = re.compile(r'[^\W\d][\w$]*|"(?:[^"\0]|"")+"')
+_UNSIGNED = re.compile(r'(?:"(?:[^"]|"")*"|[^"(])*')
 _QUOTES = ('"', "`", "[")  # SQLite takes the last two as well
 
 
@@ -29,6 +30,12 @@ def parted(written: str) -> tuple[str, str]:
     """Split an identifier into schema and name, both as SQL writes them; a schema that is not written is empty."""
     parts = _NAME.findall(written)
     return (parts[-2] if len(parts) > 1 else "", parts[-1]) if parts else ("", written)
+
+
+def unsigned(identity: str) -> str:
+    """Return the identity of a function without its arguments."""
+    found = _UNSIGNED.match(identity)
+    return found[0] if found else ""
 
 
 def words_of(text: str) -> set[str]:

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from migrate_graph.core.drift import Drifted
 from migrate_graph.core.footprint import Fact
+from migrate_graph.quoting import unsigned
 
 
 class Making(Struct, frozen=True):
@@ -159,8 +160,7 @@ def _depths(changes: Sequence[Drifted], readers: frozenset[Fact]) -> dict[Fact, 
 
 def _called(fact: Fact) -> str:
     """Return how a definition names a thing: a function with its bracket, but without the types of its arguments."""
-    name, bracket, _ = fact.identity.partition("(")
-    return name + bracket if fact.kind in {"function", "procedure"} else fact.identity
+    return f"{unsigned(fact.identity)}(" if fact.kind in {"function", "procedure"} else fact.identity
 
 
 _HOLDS = {"column": "the values", "table": "the rows", "sequence": "the number that it has reached"}

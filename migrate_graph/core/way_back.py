@@ -14,6 +14,7 @@ from migrate_graph.core.adopting import rank_of
 from migrate_graph.core.drift import Drifted, Inventory
 from migrate_graph.core.footprint import Footprint, Statement
 from migrate_graph.core.traces import owner_of
+from migrate_graph.quoting import unsigned
 from migrate_graph.sql_space import SPACE
 from migrate_graph.user_files import SourceLocation
 
@@ -110,7 +111,7 @@ def _of_schema(
 ) -> Iterator[Objection]:
     facts = [fact for change in changes if change.before is None for fact in (change.fact, *change.parts)]
     added = {fact.identity for fact in facts if fact.kind not in _SAID}
-    named = {_unsigned(name) for name in added} | {
+    named = {unsigned(name) for name in added} | {
         f"{change.fact.identity.removeprefix(f'{change.relation}.')} on {change.relation}"
         for change in changes
         if change.before is None and change.fact.kind in {"constraint", "trigger", "rule", "policy"}
@@ -132,14 +133,9 @@ def _of_schema(
             yield Objection(f"adds the {fact}, and nothing here drops that", where)
 
 
-def _unsigned(name: str) -> str:
-    """Return a name without the arguments of a function, which are not written alike everywhere."""
-    return name.partition("(")[0]
-
-
 def _is_about(said: str, named: Collection[str]) -> bool:
     """Return whether a description such as `table column public.t.a` is about one of these things, or a part of one."""
-    words = _unsigned(said).split(" ")
+    words = unsigned(said).split(" ")
     wholes = {" ".join(words[at:]) for at in range(len(words))}
     return any(whole == name or whole.startswith(f"{name}.") for whole in wholes for name in named)
 

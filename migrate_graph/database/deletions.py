@@ -9,6 +9,7 @@ from typing import Final
 from msgspec import Struct, field
 
 from migrate_graph.core.drift import Inventory
+from migrate_graph.quoting import parted, unsigned
 from migrate_graph.sql_space import SPACE
 
 _ONE: Final = r'(?:"(?:[^"]|"")+"|[^\W\d][\w$]*)'
@@ -24,6 +25,9 @@ _DROPS_COLUMN: Final = re.compile(
     rf"\bdrop (?!constraint\b|default\b|not\b|identity\b|expression\b)(?:column )?(?:if exists )?(?P<column>{_ONE})",
     re.IGNORECASE,
 )
+_EACH: Final = re.compile(rf"(?:only )?({_NAME})", re.IGNORECASE)
+_CALLED: Final = re.compile(rf"({_ONE})\s*\(")
+_QUOTED: Final = re.compile(r'"(?:[^"]|"")*"')
 _LARGE_OBJECT: Final = re.compile(r"\b(?:lo_unlink|lo_manage)\b", re.IGNORECASE)
 _KEPT: Final = re.compile(
     rf"\b(?:insert into|create (?:\w+ )*table)\b[^;]*\bfrom (?:only )?(?P<read>{_NAME})|\bupdate (?:only )?(?P<set>{_NAME})",
@@ -63,10 +67,10 @@ class Deletions:
         self._triggers: dict[str, list[str]] = {}
         for fact, each in inventory.facts.items():
             if fact.kind == "table":
-                for name in {_folded(fact.identity), _folded(fact.identity).rpartition(".")[2]}:
+                for name in {_folded(fact.identity), _folded(parted(fact.identity)[1])}:
                     self._tables.setdefault(name, []).append(fact.identity)
             elif fact.kind in {"function", "procedure"}:
-                name = _folded(fact.identity.partition("(")[0]).rpartition(".")[2]
+                name = _folded(parted(unsigned(fact.identity))[1])
                 self._routines.setdefault(name, []).append(each.definition)
             elif fact.kind == "trigger":
                 self._triggers.setdefault(_folded(each.relation), []).append(each.definition)
@@ -85,7 +89,7 @@ class Deletions:
         """Yield the definitions of the triggers that an event (`delete`, `update`, `insert`) on tables fires."""
         for table in tables:
             for text in self._triggers.get(_folded(table), []):
-                head = re.split(r"\bon\b", text, maxsplit=1, flags=re.IGNORECASE)[0]
+                head = re.split(r"\bon\b", _QUOTED.sub('""', text), maxsplit=1, flags=re.IGNORECASE)[0]
                 if re.search(rf"\b{event}\b", head, re.IGNORECASE):
                     yield text
 
@@ -126,11 +130,7 @@ class Deletions:
 
 
 def _listed(names: str | None) -> list[str]:
-    return [
-        re.sub(r"^only | ?\*$", "", each.strip(), flags=re.IGNORECASE)
-        for each in (names or "").split(",")
-        if each.strip()
-    ]
+    return _EACH.findall(names or "")
 
 
 def _folded(name: str) -> str:
@@ -139,4 +139,5 @@ def _folded(name: str) -> str:
 
 
 def _words(text: str) -> set[str]:
-    return {word.casefold() for word in re.findall(r"([^\W\d][\w$]*)\"?\s*\(", text)}
+    """Return the names in a text that a bracket follows, as those of functions are called."""
+    return {_folded(name) for name in _CALLED.findall(text)}

@@ -250,7 +250,7 @@ def _on_copy(found: Assessment, tell: Observer) -> Foreseen:
     seen = [*rehearsal.footprints.values()]
     downs = [step.migration.down for step in found.planned.steps if callable(step.migration.down)]
     sent = tuple(statement.sql for each in seen for statement in each.statements)
-    written = frozenset(name.rpartition(".")[0] for each in seen for name in each.writes)
+    written = frozenset(owner_of(name) for each in seen for name in each.writes)
     return Foreseen(
         losses=kept,
         sent=sent,

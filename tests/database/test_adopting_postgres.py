@@ -59,6 +59,12 @@ WHOLE = {
     "functions that need each other": "CREATE FUNCTION zz(int) RETURNS int LANGUAGE sql AS 'SELECT $1';"
     "CREATE FUNCTION aa(int) RETURNS int LANGUAGE sql AS 'SELECT zz($1)'; CREATE TABLE q (x int DEFAULT aa(3));"
     "DROP FUNCTION helper(int); CREATE FUNCTION helper(int) RETURNS text LANGUAGE sql AS 'SELECT ''x'''",
+    "a function whose name has a dot in quotes": "SET check_function_bodies = off;"
+    "CREATE FUNCTION aa(int) RETURNS int LANGUAGE sql AS 'SELECT \"z. two\"($1)';"
+    "CREATE FUNCTION \"z. two\"(int) RETURNS int LANGUAGE sql AS 'SELECT $1'",
+    "a function whose name ends with a sign": "SET check_function_bodies = off;"
+    "CREATE FUNCTION aa(int) RETURNS int LANGUAGE sql AS 'SELECT \"zz!\"($1)';"
+    "CREATE FUNCTION \"zz!\"(int) RETURNS int LANGUAGE sql AS 'SELECT $1'",
     "keys in a circle, and a view that needs one": "CREATE TABLE x (id int PRIMARY KEY, y int);"
     "CREATE TABLE y (id int PRIMARY KEY, x int REFERENCES x);"
     "ALTER TABLE x ADD FOREIGN KEY (y) REFERENCES y; CREATE VIEW a0 AS SELECT id, y FROM x GROUP BY id",

@@ -120,3 +120,53 @@ def test_what_a_trigger_of_sqlite_deletes_is_counted(shop: Shop) -> None:
         pytest.skip("a trigger that is its own text")
     fires = "CREATE TRIGGER t AFTER DELETE ON item BEGIN DELETE FROM archive WHERE id = OLD.id; END"
     assert "rows of archive (3 rows)" in _told(shop, "db.executesql('DELETE FROM item')", fires)
+
+
+QUOTED = (
+    'CREATE TABLE "old. one" (id integer)',
+    'CREATE TABLE "x.y" (id integer)',
+    'CREATE TABLE "a, b" (id integer)',
+    'ALTER TABLE item ADD COLUMN "x.y" integer',
+    'INSERT INTO "old. one" VALUES (1)',
+    'INSERT INTO "x.y" VALUES (1)',
+    'INSERT INTO "a, b" VALUES (1)',
+)
+PURGE = FUNCTION.replace("purge", '"purge. (all"')
+FIRED = TRIGGER.replace("purge", '"purge. (all"')
+
+
+def _where_there_are_rows(statement: str) -> str:
+    return f"for _ in db.executesql('SELECT id FROM item'):\n    db.executesql({statement!r})"
+
+
+@pytest.mark.parametrize(
+    ("statement", "told"),
+    [
+        ('DELETE FROM "old. one"', 'rows of "old. one" (1 row)'),
+        ('DELETE FROM "x.y"', 'rows of "x.y" (1 row)'),
+        ('DROP TABLE IF EXISTS "x.y"', 'table "x.y" (1 row)'),
+        ('DROP TABLE IF EXISTS "a, b"', 'table "a, b" (1 row)'),
+    ],
+)
+def test_a_name_in_quotes_may_hold_a_dot_a_space_or_a_comma(shop: Shop, statement: str, told: str) -> None:
+    assert _told(shop, _where_there_are_rows(statement), *QUOTED) == told
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize(
+    ("down", "by_hand"),
+    [
+        (_where_there_are_rows('SELECT "purge. (all"()'), ()),
+        (_where_there_are_rows('SELECT public."purge. (all" ()'), ()),
+        ("""db.executesql('UPDATE item SET "x.y" = 1')""", (ON.format("UPDATE", "item"),)),
+        (
+            """db.executesql('UPDATE item SET "x.y" = 1')""",
+            (ON.format("UPDATE", "item").replace("TRIGGER t", 'TRIGGER "what is on it"'),),
+        ),
+    ],
+    ids=["function", "with a schema", "column", "trigger"],
+)
+def test_what_the_server_does_is_found_by_names_in_quotes(shop: Shop, down: str, by_hand: tuple[str, ...]) -> None:
+    if not shop.uri.startswith("postgres"):
+        pytest.skip("functions of PostgreSQL")
+    assert _told(shop, down, *QUOTED, PURGE, FIRED, *by_hand) == "rows of archive (3 rows)"

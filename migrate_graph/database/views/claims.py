@@ -9,7 +9,7 @@ from migrate_graph.database.books.view_ledger import LedgerRow
 from migrate_graph.database.relation import Relation
 from migrate_graph.database.views.catalog import Concern, Key, Manager, Observation
 from migrate_graph.database.views.manager_text import ManagerText, text_of
-from migrate_graph.quoting import bare, parted
+from migrate_graph.quoting import bare, parted, unsigned
 
 _ROUTINES = {"FUNCTION", "PROCEDURE", "AGGREGATE"}
 _OF_TABLES = {"POLICY", "RULE", "TRIGGER"}
@@ -123,7 +123,7 @@ def _names(thing: Relation) -> tuple[str, str, str, str]:
     if thing.is_view:
         return "VIEW", bare(parted(thing.identity)[0]), thing.name, ""
     if thing.kind in _ROUTINES:
-        return "FUNCTION", bare(parted(thing.identity.partition("(")[0])[0]), thing.name, ""
+        return "FUNCTION", bare(parted(unsigned(thing.identity))[0]), thing.name, ""
     if thing.kind in _OF_TABLES:
         schema, table = parted(thing.identity.rpartition(" ON ")[2])
         return thing.kind, bare(schema), thing.name, bare(table)

@@ -15,6 +15,7 @@ from migrate_graph.core.footprint import Fact
 from migrate_graph.core.traces import owner_of
 from migrate_graph.database.postgres.facts.anew import VIEWS, Anew, Ask, is_another, only_its_owner
 from migrate_graph.database.postgres.facts.retyped import Retyped
+from migrate_graph.quoting import parted, unquoted, unsigned
 
 INCLUDED: Final = frozenset({"column", "column order"})
 """Kinds of facts that the statement of a table or view creates together with it."""
@@ -309,9 +310,11 @@ def _mention_each_other(changes: Sequence[Drifted]) -> bool:
     """Return whether a function whose body is a text mentions another function, or a view, that the migration creates as well."""
     kinds = {*VIEWS, "function", "procedure"}
     made = {each.fact: each.after for each in changes if each.after is not None and each.fact.kind in kinds}
-    names = {fact: fact.identity.partition("(")[0].rpartition(".")[2].strip('"') for fact in made}
+    names = {fact: unquoted(parted(unsigned(fact.identity))[1]) for fact in made}
     return any(
-        fact.kind not in VIEWS and "BEGIN ATOMIC" not in said and re.search(rf"\b{re.escape(name)}\b", said) is not None
+        fact.kind not in VIEWS
+        and "BEGIN ATOMIC" not in said
+        and re.search(rf"(?<!\w){re.escape(name)}(?!\w)", said) is not None
         for fact, said in made.items()
         for other, name in names.items()
         if other != fact
