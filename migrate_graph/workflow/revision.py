@@ -95,8 +95,9 @@ def _former_place(
         top: the top of the checkout.
         renamed: the former paths of files, as git sees them.
     """
-    if found := _migrations_at(files / where / _named_in(files / where / "pyproject.toml")):
-        former = found.relative_to(files)
+    found, within = _migrations_at(files / where / _named_in(files / where / "pyproject.toml")), files.resolve()
+    if found and found.resolve().is_relative_to(within):  # what is outside of the repository is no part of the base
+        former = found.resolve().relative_to(within)
         if not (top / former).exists():  # else it is another file, and the one that is looked at may be new
             return former
     for new, old in renamed.items():

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
@@ -239,6 +240,32 @@ def test_an_edit_is_found_in_a_file_that_was_moved(repo, move, monkeypatch: pyte
     file.write_text(file.read_text().replace("return True", "return bool(1)", 1))
     ran = repo("check", "--base", "HEAD")
     assert (ran.code, "MG501" in ran.out) == (3, True), ran.out
+
+
+@pytest.mark.parametrize("written", ["absolute", "above", "there and back"])
+def test_a_file_outside_of_the_repository_that_the_base_names_is_not_run(
+    repo, tmp_path, written: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copies = (
+        tmp_path / "copies"
+    )  # of the files of the base: `..` leads from there to a file that the checkout has not beside it
+    copies.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(copies))
+    outside = copies / "outside.py"
+    outside.write_text("raise SystemExit('run')\n")
+    places = {
+        "absolute": str(outside),
+        "above": "../outside.py",
+        "there and back": "sub/../../outside.py",
+    }
+    repo.write("sub/other.py", "")
+    repo.write("pyproject.toml", f'[tool.migrate]\nmigrations_file = "{places[written]}"\n')
+    git(repo, "add", "pyproject.toml", "sub/other.py")
+    git(repo, "rm", "-q", "--cached", "migrations.py")
+    git(repo, "commit", "-q", "-m", "the migrations are elsewhere")
+    ran = repo("check", "migrations.py", "--base", "HEAD")
+    assert ran.code == 0, ran.err
+    assert ran.err.startswith("migrations.py did not exist at HEAD: all in it is new\nadded since HEAD: migration ")
 
 
 def test_a_new_file_beside_another_is_compared_with_nothing(repo) -> None:
