@@ -256,8 +256,8 @@ MUTANTS = [
     Mutant(
         "record taken back",
         "database/books/ledger.py",
-        "f\"AND coalesce(installed, 'F') {self._dialect.op('<>')} 'T' \"",
-        '""',
+        "AND (installed IS NULL OR NOT {self._is_installed}) RETURNING",
+        "RETURNING",
         "tests/faults/test_ledger_meanwhile.py -k taken_back_by",
     ),
     Mutant(
