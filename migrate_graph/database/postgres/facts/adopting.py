@@ -13,7 +13,7 @@ from migrate_graph.core.adopting import Adoption, Making, adoption_of
 from migrate_graph.core.drift import RELATIONS, Drifted, Inventory
 from migrate_graph.core.footprint import Fact
 from migrate_graph.core.traces import owner_of
-from migrate_graph.database.postgres.facts.anew import VIEWS, Anew, Ask, is_another, only_its_owner
+from migrate_graph.database.postgres.facts.anew import FUNCTION, VIEWS, Anew, Ask, is_another, only_its_owner
 from migrate_graph.database.postgres.facts.retyped import Retyped
 from migrate_graph.quoting import parted, unquoted, unsigned
 
@@ -48,12 +48,6 @@ _SETTINGS_OF_COLUMN: Final = (
     "OR coalesce(to_jsonb(a) ->> 'attcompression', '') <> ''"
 )
 
-_FUNCTION: Final = (
-    "pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace "
-    "AND format('%%I.%%I(%%s)', n.nspname, p.proname, pg_get_function_identity_arguments(p.oid)) = %(name)s"
-)
-"""SQL: the function or procedure of a name, as FROM has it."""
-
 # Queries for the statements that create an object, by its kind. `%(name)s` is the name of the object, `%(relation)s` that of the relation it
 # belongs to, `%(part)s` its own name there. The row has several statements: the first runs at the object's place in the order, the others
 # when all objects exist. There is no row where the statement cannot be written.
@@ -85,7 +79,7 @@ _MADE: Final[dict[str, str]] = {
     "matview": "SELECT 'CREATE MATERIALIZED VIEW ' || %(name)s || coalesce(' WITH (' || array_to_string(c.reloptions, ', ') || ')', '') || ' AS' "
     "|| chr(10) || rtrim(pg_get_viewdef(c.oid), ';') || CASE WHEN c.relispopulated THEN '' ELSE chr(10) || ' WITH NO DATA' END "
     "FROM pg_class c WHERE c.oid = to_regclass(%(name)s)",
-    "function": f"SELECT rtrim(pg_get_functiondef(p.oid), chr(10)) FROM {_FUNCTION} WHERE p.prokind IN ('f', 'p', 'w')",
+    "function": f"SELECT rtrim(pg_get_functiondef(p.oid), chr(10)) FROM {FUNCTION} WHERE p.prokind IN ('f', 'p', 'w')",
     "sequence": "SELECT 'CREATE SEQUENCE ' || %(name)s || ' AS ' || format_type(s.seqtypid, NULL) || ' START ' || s.seqstart || ' INCREMENT ' || "
     "s.seqincrement || ' MINVALUE ' || s.seqmin || ' MAXVALUE ' || s.seqmax || ' CACHE ' || s.seqcache || CASE WHEN s.seqcycle THEN ' CYCLE' "
     "ELSE '' END, (SELECT 'ALTER SEQUENCE ' || %(name)s || ' OWNED BY ' || CAST(CAST(d.refobjid AS regclass) AS text) || '.' || "
@@ -155,7 +149,7 @@ _ANCESTORS: Final = (
 )
 
 _IS_FOR_A_DEFAULT: Final = (
-    f"SELECT 1 FROM pg_depend d, {_FUNCTION} WHERE d.refclassid = 'pg_proc'::regclass AND d.refobjid >= p.oid "
+    f"SELECT 1 FROM pg_depend d, {FUNCTION} WHERE d.refclassid = 'pg_proc'::regclass AND d.refobjid >= p.oid "
     "AND d.classid = 'pg_attrdef'::regclass AND d.deptype = 'n' LIMIT 1"
 )
 """Query with a row if the default of a column needs a function, or a function that was created after it and may call it."""
@@ -224,7 +218,7 @@ _COMMENTED: Final = {
 }  # fmt: skip
 
 _GRANTED: Final = (
-    f"WITH k AS (SELECT p.*, CASE p.prokind WHEN 'p' THEN 'PROCEDURE' ELSE 'FUNCTION' END AS word FROM {_FUNCTION}) "
+    f"WITH k AS (SELECT p.*, CASE p.prokind WHEN 'p' THEN 'PROCEDURE' ELSE 'FUNCTION' END AS word FROM {FUNCTION}) "
     "SELECT format('REVOKE ALL ON %%s %%s FROM PUBLIC', k.word, %(name)s) FROM k WHERE k.proacl IS NOT NULL "
     "AND NOT EXISTS (SELECT FROM aclexplode(k.proacl) x WHERE x.grantee = 0) "
     "UNION ALL SELECT format('GRANT EXECUTE ON %%s %%s TO %%I', k.word, %(name)s, pg_get_userbyid(x.grantee)) || "
@@ -238,7 +232,7 @@ _OWNER_OF_RELATION: Final = (
     "pg_get_userbyid(c.relowner) <> current_user"
 )
 _OWNER_OF_FUNCTION: Final = (
-    f"SELECT pg_get_userbyid(p.proowner) FROM {_FUNCTION} WHERE pg_get_userbyid(p.proowner) <> current_user"
+    f"SELECT pg_get_userbyid(p.proowner) FROM {FUNCTION} WHERE pg_get_userbyid(p.proowner) <> current_user"
 )
 _OWNED: Final = {
     **dict.fromkeys((*sorted(VIEWS), "table", "sequence"), _OWNER_OF_RELATION),
@@ -388,7 +382,7 @@ class Definitions:
         if fact.kind in RELATIONS:
             query = "SELECT CAST(CAST(to_regclass(%(name)s) AS oid) AS int8)"
         elif fact.kind in {"function", "procedure"}:
-            query = f"SELECT CAST(p.oid AS int8) FROM {_FUNCTION}"
+            query = f"SELECT CAST(p.oid AS int8) FROM {FUNCTION}"
         elif fact.kind == "column":
             query = (
                 "SELECT CAST(a.attnum AS int8) FROM pg_attribute a WHERE a.attrelid = to_regclass(%(relation)s) AND "

@@ -28,6 +28,12 @@ Facts = Mapping[Fact, Described]
 
 VIEWS: Final = frozenset({"view", "matview"})
 
+FUNCTION: Final = (
+    "pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace "
+    "AND format('%%I.%%I(%%s)', n.nspname, p.proname, pg_get_function_identity_arguments(p.oid)) = %(name)s"
+)
+"""SQL: the function or procedure of a name, as FROM has it."""
+
 # What a view reads: relations, their columns, functions.
 _READS: Final = """
 SELECT DISTINCT format('%%I.%%I', n.nspname, c.relname), x.read FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class
@@ -132,14 +138,11 @@ class Anew:
 
     def _below(self, name: str) -> set[str]:
         """Return what a view or routine reads, itself or through other views and routines."""
-        found: set[str] = set()
-        waiting = [name]
-        while waiting:
-            each = waiting.pop()
-            new = (self._called.get(each, set()) | self._reads.get(each, set())) - found
-            found |= new
-            waiting += new
-        return found
+
+        def read_by(each: str) -> set[str]:
+            return self._called.get(each, set()) | self._reads.get(each, set())
+
+        return closure(read_by(name), read_by)
 
     def refused_reader(self, names: AbstractSet[str]) -> str:
         """Return why a view that reads one of some columns or routines cannot be dropped; empty where each can, or none reads them."""

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from migrate_graph.core.drift import Drifted
 from migrate_graph.core.footprint import Fact
-from migrate_graph.database.postgres.facts.anew import VIEWS, Ask, Facts, is_read_by, type_of
+from migrate_graph.database.postgres.facts.anew import FUNCTION, VIEWS, Ask, Facts, is_read_by, type_of
 
 _OF_COLUMN: Final = """
 WITH RECURSIVE tree AS (SELECT CAST(to_regclass(%(relation)s) AS oid) AS oid UNION
@@ -22,9 +22,8 @@ target AS (SELECT CAST('pg_class'::regclass AS oid) AS class, a.attrelid AS oid,
   WHERE y.typrelid = c.oid) JOIN tree ON tree.oid = c.oid)
 """
 
-_OF_FUNCTION: Final = """
-WITH target AS (SELECT 'pg_proc'::regclass AS class, p.oid, 0 AS sub FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
-  WHERE format('%%I.%%I(%%s)', n.nspname, p.proname, pg_get_function_identity_arguments(p.oid)) = %(name)s)
+_OF_FUNCTION: Final = f"""
+WITH target AS (SELECT 'pg_proc'::regclass AS class, p.oid, 0 AS sub FROM {FUNCTION})
 """
 
 # What depends on the objects of `target`, as facts are called: its kind, identity and relation, and a description. The kind is empty
