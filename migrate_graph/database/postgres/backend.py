@@ -474,15 +474,11 @@ class PostgresBackend(Bookkeeping):
 
     def restore(self, dump: VerifiedDump, *, observer: Observer, psql: str | None = None) -> None:
         from migrate_graph.database.postgres.programs import parameters_of
-        from migrate_graph.database.postgres.restore.by_driver import (
-            CommitUnknown,
-            RestoreTarget,
-            restore_through_driver,
-        )
+        from migrate_graph.database.postgres.restore import by_driver
         from migrate_graph.database.postgres.restore.by_psql import restore_through_psql
 
         keys = (WORK_CLASS, self._lock_key())
-        target = RestoreTarget(
+        target = by_driver.RestoreTarget(
             label=self.label, schema=self._settings.schema, table=self._settings.table, lock=keys, secrets=self.secrets,
             look=self._relations_after_restore, waits_for=self._held_up,
         )  # fmt: skip
@@ -494,8 +490,8 @@ class PostgresBackend(Bookkeeping):
                 restore_through_psql(dump, parameters, target, observer=observer, psql=psql)
             else:
                 with self._sessions.interruption.stopping(connection.cancel):
-                    restore_through_driver(dump, connection, target, observer=observer)
-        except CommitUnknown:
+                    by_driver.restore_through_driver(dump, connection, target, observer=observer)
+        except by_driver.CommitUnknown:
             self._look_whether_restored(dump)
         finally:
             close_quietly(connection)
