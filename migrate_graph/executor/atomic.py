@@ -170,9 +170,8 @@ class AtomicRunner:
             tried.end = end
             return False
         progress.applied.add(migration.name)
-        progress.lock_checked = (
-            True  # while the transaction is open, its lock keeps every other run from starting anything
-        )
+        # While the transaction is open, its lock keeps every other run from starting anything.
+        progress.lock_checked = True
         tried.results.append(attempt.result(Outcome.DONE))
         self._observer(StepFinished(*place, tried.results[-1]))
         return True

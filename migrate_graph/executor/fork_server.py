@@ -158,7 +158,7 @@ class ForkServer:
             theirs.close()
         self.line = Connection(ours.detach())
         forks.hide(self.line)
-        with suppress(OSError):  # the server has ended already: `hear` notices that
+        with suppress(OSError):  # the server has ended already: `receive` notices that
             # Python's import ignores entries of sys.path that are not text.
             self.line.send([str(each) for each in sys.path if isinstance(each, str)])
             self.line.send((os.getpid(), settings))
@@ -178,21 +178,21 @@ class ForkServer:
         return ForkServer(self._settings)
 
     def fork(self, number: int, line: socket.socket) -> Forked:
-        """Request that the server forks a worker; `hear` receives whether that succeeded.
+        """Request that the server forks a worker; `receive` receives whether that succeeded.
 
         Args:
             number: number of the worker.
             line: the worker's end of its connection to the run.
         """
         worker = self._workers[number] = Forked(self, number)
-        with suppress(OSError):  # the server has ended: `hear` notices that
+        with suppress(OSError):  # the server has ended: `receive` notices that
             self.line.send((FORK, number))
             with socket.fromfd(self.line.fileno(), socket.AF_UNIX, socket.SOCK_STREAM) as again:
                 socket.send_fds(again, [b"."], [line.fileno()])
         return worker
 
     def send(self, message: str, number: int) -> None:
-        """Send the server a message about a worker; that the server has ended is noticed by `hear`."""
+        """Send the server a message about a worker; that the server has ended is noticed by `receive`."""
         with suppress(OSError):
             self.line.send((message, number))
 

@@ -162,9 +162,8 @@ class Executor:
         elif self._options.atomic:
             self._atomic_runner().run(plan, progress)
         elif self._workers is not None:
-            from migrate_graph.executor.side_by_side import (
-                SideBySideRunner,  # most runs do not need it and start faster
-            )
+            # Imported late, so that most runs, which do not need it, start faster.
+            from migrate_graph.executor.side_by_side import SideBySideRunner
 
             SideBySideRunner(self._surroundings, self._options, self._workers).run(plan, progress)
         else:

@@ -61,7 +61,7 @@ class SideBySideRunner:
             self._begin_what_can(plan, progress, queue, pool)
             while pool.is_busy:
                 for worker, message in pool.messages(_LOOK_EVERY):
-                    self._hear(worker, message, plan, progress, queue)
+                    self._receive(worker, message, plan, progress, queue)
                 if self._around.interruption.signal and not self._is_told:
                     self._is_told = True
                     pool.stop(self._around.interruption.signal)
@@ -124,7 +124,7 @@ class SideBySideRunner:
 
     # -- ending ---------------------------------------------------------------------------------------------------------------
 
-    def _hear(self, worker: Worker, message: object, plan: Plan, progress: Progress, queue: Queue) -> None:
+    def _receive(self, worker: Worker, message: object, plan: Plan, progress: Progress, queue: Queue) -> None:
         if isinstance(message, Observed):
             self._around.observer(message.event)
             return

@@ -69,7 +69,7 @@ class LockedRun:
         """Run the plan."""
         workers = self._workers(options.jobs or 1)
         if workers is None and not self._plan.steps and not self._plan.blocked:
-            return self._walk_nothing(interruption, atomic=bool(options.atomic))
+            return self._report_nothing(interruption, atomic=bool(options.atomic))
         with nullcontext() if workers is None else closing(workers.server):
             return self._carry_out(workers, options, lock, interruption)
 
@@ -100,12 +100,11 @@ class LockedRun:
             root=str(self._project.root),
             workers=workers,
         )
-        with user_imports(
-            self._project.imports, self._project.registry
-        ):  # bodies may import modules from their directory
+        # Bodies may import modules from their directory.
+        with user_imports(self._project.imports, self._project.registry):
             return executor.run(self._plan, self._project.graph, self._reading.history)
 
-    def _walk_nothing(self, interruption: Interruption, *, atomic: bool) -> RunFinished:
+    def _report_nothing(self, interruption: Interruption, *, atomic: bool) -> RunFinished:
         """Report a run with nothing to do like any other run. The executor is not imported: that would take a third of the time."""
         started = time.monotonic()
         self._observer(RunStarted(self._run, self._plan, atomic=atomic))
@@ -119,9 +118,9 @@ class LockedRun:
         """Return what is needed to run steps side by side; None when they run one after another. A warning says why `--jobs` has no effect."""
         if jobs == 1:
             return None
-        from migrate_graph.workflow.side_by_side import order_for, why_no_team
+        from migrate_graph.workflow.side_by_side import order_for, why_no_workers
 
-        if why := why_no_team(self._project):
+        if why := why_no_workers(self._project):
             self._observer(Warned(f"migrations run one after another, not {jobs}: {why}"))
             return None
         order = order_for(self._project, self._plan, self._observer)
@@ -133,7 +132,7 @@ class LockedRun:
         settings = database_settings(self._config)
         server = ForkServer(settings)  # started now, so that it imports while this process goes on
         project = self._project
-        assert project.imports is not None  # noqa: S101 - `why_no_team` refuses migrations that this process has declared itself
+        assert project.imports is not None  # noqa: S101 - `why_no_workers` refuses migrations that this process has declared itself
         return WorkerOptions(
             seats, order, settings, server,
             path=project.path, root=project.root, arguments=project.imports.arguments, directory=project.imports.started_in,

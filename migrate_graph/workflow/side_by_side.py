@@ -62,7 +62,7 @@ def jobs_of(config: Config, *, jobs: int | None = None, atomic: bool | None = No
     return Jobs(wanted)
 
 
-def why_no_team(project: Project) -> str:
+def why_no_workers(project: Project) -> str:
     """Return why other processes cannot run migrations of a project; empty when they can."""
     if project.imports is None:
         return "they are declared by a running program, and no file says where"

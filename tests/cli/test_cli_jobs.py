@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from migrate_graph.workflow.side_by_side import why_no_team
+from migrate_graph.workflow.side_by_side import why_no_workers
 
 FILE = """
 from migrate_graph import migration
@@ -219,10 +219,10 @@ def test_one_job_is_possible_anywhere(project: Any) -> None:
 
 
 def test_what_a_running_program_declares_runs_in_a_row() -> None:
-    assert "declared by a running program" in why_no_team(SimpleNamespace(imports=None))  # type: ignore[arg-type]
-    assert why_no_team(SimpleNamespace(imports=object())) == ""  # type: ignore[arg-type]
+    assert "declared by a running program" in why_no_workers(SimpleNamespace(imports=None))  # type: ignore[arg-type]
+    assert why_no_workers(SimpleNamespace(imports=object())) == ""  # type: ignore[arg-type]
 
 
 def test_without_a_python_to_start_everything_runs_in_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.executable", "")
-    assert "no further process of this Python" in why_no_team(SimpleNamespace(imports=object()))  # type: ignore[arg-type]
+    assert "no further process of this Python" in why_no_workers(SimpleNamespace(imports=object()))  # type: ignore[arg-type]
