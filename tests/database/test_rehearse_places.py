@@ -14,7 +14,7 @@ import pytest
 from rehearsal_stand import RehearsalStand, facts, footprint, outcomes, run, said, state
 from servers import APP_PASSWORD, PostgresServer, PostgresStandby, ServerUnavailable
 
-from migrate_graph.core.events import Outcome, Warned
+from migrate_graph.core.events import Outcome, StepFinished, Warned
 from migrate_graph.core.footprint import Rewrite, Size
 from migrate_graph.database.postgres import places
 from migrate_graph.database.postgres.rehearsal import clone
@@ -470,6 +470,62 @@ def test_a_standby_is_refused(place: str, own_postgres: PostgresServer, tmp_path
         with pytest.raises(DatabaseRefused, match="standby") as caught:
             RehearsalStand(standby.app_uri(name), tmp_path).rehearse(place)
         assert caught.value.exit_code == ExitCode.DATABASE
+
+
+@pytest.mark.parametrize("place", ["clone", "scratch"])
+@pytest.mark.parametrize("who", ["DATABASE {database}", "ROLE app"])
+@pytest.mark.usefixtures("with_programs", "may_create_databases")
+def test_a_role_that_only_reads_is_told_how_it_may_write(
+    who: str, place: str, project: Callable[[str], RehearsalStand], postgres_server: PostgresServer
+) -> None:
+    stand = project(ONE)
+    setting = f"ALTER {who.format(database=stand.uri.rpartition('/')[2])} {{}} default_transaction_read_only"
+    postgres_server.execute(setting.format("SET") + " = on")
+    try:
+        with pytest.raises(DatabaseRefused, match="read-only") as caught:
+            stand.rehearse(place)
+    finally:
+        postgres_server.execute(setting.format("RESET"))
+    assert caught.value.exit_code == ExitCode.DATABASE
+    assert all(way in caught.value.hint for way in ("rehearse_on", "PGOPTIONS"))
+    assert not stand.events, "nothing was made, so nothing stays"
+
+
+class _TakenAway(list[Any]):
+    """Gives each copy to a superuser when a migration has ended in it."""
+
+    def __init__(self, server: PostgresServer) -> None:
+        super().__init__()
+        self._uri = server.admin_uri()
+
+    def copies(self) -> list[str]:
+        return [
+            name for (name,) in run(self._uri, "SELECT datname FROM pg_database WHERE datname ~ '^migrate_graph_re'")
+        ]
+
+    def append(self, event: Any) -> None:
+        super().append(event)
+        for name in self.copies() if isinstance(event, StepFinished) else ():
+            run(self._uri, f"ALTER DATABASE {name} OWNER TO postgres")
+
+
+@pytest.mark.usefixtures("with_programs", "may_create_databases")
+def test_a_copy_that_may_not_be_dropped_is_named_and_hides_no_result(
+    project: Callable[[str], RehearsalStand], postgres_server: PostgresServer
+) -> None:
+    stand = project(ONE)
+    run(stand.uri, "CREATE TABLE stock (id int, qty int)", LEDGER)
+    stand.events = told = _TakenAway(postgres_server)
+    try:
+        done = stand.rehearse("clone")
+        (left,) = told.copies()
+    finally:
+        for name in told.copies():
+            postgres_server.drop_database(name)
+    assert outcomes(done) == {"one_1": Outcome.APPLIED}
+    (warning,) = [event for event in told if isinstance(event, Warned)]
+    assert warning.message == f"the database {left} stays: must be owner of database {left}"
+    assert "the next rehearsal" in warning.hint
 
 
 # -- views, and what pyDAL remembers ----------------------------------------------------------------------------------------------

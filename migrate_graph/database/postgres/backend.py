@@ -533,7 +533,7 @@ class PostgresBackend(Bookkeeping):
         if missing:
             if not names.schema:
                 raise without_schema(self._settings.schema, self.label)
-            require_writable(self._execute, self.label)
+            require_writable(self._execute, f"{self.label} cannot record migrations")
             with self.together():
                 self._ledger.create(missing)
                 if names.views in missing:

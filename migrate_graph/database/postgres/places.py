@@ -18,12 +18,13 @@ from msgspec.structs import replace
 
 from migrate_graph.core.events import Warned
 from migrate_graph.database.names import POSTGRES, TableNames, schema_names
+from migrate_graph.database.postgres.requirements import require_writable
 from migrate_graph.database.postgres.scratch import open_scratch
 from migrate_graph.database.postgres.session.cursor import send
 from migrate_graph.database.postgres.session.opening import Sessions, close_quietly, pydal_uri
-from migrate_graph.database.postgres.session.trouble import explained, explaining, of_ours
+from migrate_graph.database.postgres.session.trouble import HINTS, explained, explaining, of_ours
 from migrate_graph.database.scratch_database import Scratch, ScratchDatabase, kept, uri_of
-from migrate_graph.errors import DatabaseError, DatabaseRefused
+from migrate_graph.errors import DatabaseError, DatabaseRefused, DatabaseUnreachable
 from migrate_graph.messages import first_line
 from migrate_graph.quoting import quote_identifier, quote_literal
 from migrate_graph.redaction import redact, redact_uri
@@ -35,9 +36,10 @@ if TYPE_CHECKING:
 PREFIX = "migrate_graph_rehearsal_"
 """Prefix of the names of all copies. A copy without such a session is left over from a process that was killed."""
 
+_ELSEWHERE = "set rehearse_on to a database on a server where copies may be made"
 WAYS_OUT = (
-    "ALTER ROLE … CREATEDB; or set rehearse_on to a database on a server where copies may be made; or rehearse --on here, which is one "
-    "transaction in the database itself, rolled back, that others may have to wait for"
+    f"ALTER ROLE … CREATEDB; or {_ELSEWHERE}; or rehearse --on here, which is one transaction in the database itself, rolled back, that "
+    "others may have to wait for"
 )
 
 _LEFT = (
@@ -117,14 +119,16 @@ class Place:
         return self.uri_of(self.name)
 
     def refusal(self) -> str:
-        """Return why no database may be made here; empty where one may."""
-        ((may, reads_only),) = self._run(
-            "SELECT rolcreatedb OR rolsuper, pg_catalog.pg_is_in_recovery() FROM pg_catalog.pg_roles "
-            "WHERE rolname OPERATOR(pg_catalog.=) current_user"
-        )
+        """Return why the role may make no database here; empty where it may.
+
+        Raises:
+            DatabaseRefused: the server is read-only, so schemas cannot be made either.
+        """
         label = redact_uri(self._settings.uri)
-        if reads_only:
-            return f"{label} is a standby, so no copy can be made there"
+        require_writable(self._run, f"no copy can be made on {label}", f"{_ELSEWHERE}; or {HINTS['25006']}")
+        ((may,),) = self._run(
+            "SELECT rolcreatedb OR rolsuper FROM pg_catalog.pg_roles WHERE rolname OPERATOR(pg_catalog.=) current_user"
+        )
         return "" if may else f"the role may create no database on {label}, so no copy can be made there"
 
     def require_right(self) -> None:
@@ -203,8 +207,8 @@ class Place:
             self._sessions.patience.close()
 
     def drop(self, name: str) -> None:
-        """Drop a database; if the session is broken, with a new one."""
-        for attempt in range(2):
+        """Drop a database; if the session is broken, with a new one. If it cannot be dropped, it is named in a warning."""
+        for is_last in (False, True):
             try:
                 with suppress(psycopg2.errors.InsufficientPrivilege):  # a superuser's session, which may end soon
                     send(
@@ -214,22 +218,32 @@ class Place:
                     )
                 send(self._connection, f"DROP DATABASE IF EXISTS {quote_identifier(name)}")
             except psycopg2.errors.ObjectInUse:
-                self._made.pop(name, None)
-                self._tell(
-                    Warned(
-                        f"the database {name} stays: somebody is connected to it whose session may not be ended",
-                        "the next rehearsal or verification drops it, once nobody is",
-                    )
-                )
-                return
-            except psycopg2.Error:
-                if attempt:
-                    raise
-                close_quietly(self._connection)
-                self._connection = Sessions(replace(self._settings, connect_wait=1.0)).open(self.name)
+                self._leave(name, "somebody is connected to it whose session may not be ended", "once nobody is")
+                break
+            except psycopg2.Error as error:
+                reason = redact(first_line(error), *self._sessions.secrets)
+                if is_last or not self._is_reopened():
+                    self._leave(name, reason, "when it can")
+                    break
             else:
-                self._made.pop(name, None)
-                return
+                break
+        self._made.pop(name, None)
+
+    def _is_reopened(self) -> bool:
+        """Open the session anew; return whether the server lets us."""
+        close_quietly(self._connection)
+        try:
+            self._connection = Sessions(replace(self._settings, connect_wait=1.0)).open(self.name)
+        except DatabaseUnreachable:
+            return False
+        return True
+
+    def _leave(self, name: str, reason: str, when: str) -> None:
+        """Warn that a database could not be dropped. This is no error: it must not hide how the work on the copy ended."""
+        self._made.pop(name, None)
+        self._tell(
+            Warned(f"the database {name} stays: {reason}", f"the next rehearsal or verification drops it, {when}")
+        )
 
 
 class _Scratch:

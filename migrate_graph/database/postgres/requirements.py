@@ -40,8 +40,13 @@ def require_supported(version: int, label: str, observer: Observer) -> None:
         )
 
 
-def require_writable(execute: Execute, label: str) -> None:
+def require_writable(execute: Execute, refusal: str, way_out: str = HINTS["25006"]) -> None:
     """Refuse a server that only reads.
+
+    Args:
+        execute: runs a statement and returns its rows.
+        refusal: what cannot be done there.
+        way_out: the hint.
 
     Raises:
         DatabaseRefused: it is a standby, or read-only by default.
@@ -50,7 +55,7 @@ def require_writable(execute: Execute, label: str) -> None:
         "SELECT pg_catalog.pg_is_in_recovery() OR pg_catalog.current_setting('transaction_read_only') = 'on'"
     )
     if read_only:
-        raise DatabaseRefused(f"{label} cannot record migrations: {_READ_ONLY}", hint=HINTS["25006"])
+        raise DatabaseRefused(f"{refusal}: {_READ_ONLY}", hint=way_out)
 
 
 def without_schema(schema: str | None, label: str) -> DatabaseRefused:

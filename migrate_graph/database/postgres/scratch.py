@@ -15,9 +15,9 @@ from msgspec.structs import replace
 from migrate_graph.core.events import ignore_events
 from migrate_graph.database.postgres.backend import PostgresBackend
 from migrate_graph.database.postgres.session.opening import Sessions
+from migrate_graph.database.postgres.session.trouble import explained
 from migrate_graph.database.scratch_database import PREFIX, Scratch, ScratchDatabase, new_folder, uri_of
 from migrate_graph.errors import DatabaseRefused
-from migrate_graph.messages import first_line
 from migrate_graph.quoting import quote_identifier, quote_literal
 from migrate_graph.redaction import redact_uri
 from migrate_graph.signals import Interruption
@@ -134,9 +134,10 @@ class _Server:
                 try:
                     cursor.execute(statement)
                 except psycopg2.Error as error:
-                    reason = first_line(error)
+                    trouble = explained(error, ())
                     raise DatabaseRefused(
-                        f"{redact_uri(self.uri)} refused a statement: {reason}", hint=f"the statement: {statement}"
+                        f"{redact_uri(self.uri)} refused a statement: {trouble.message}",
+                        hint=trouble.hint or f"the statement: {statement}",
                     ) from None
 
     def require_empty(self) -> None:
