@@ -22,9 +22,14 @@ def error_document(error: MigrateGraphError, exit_code: int) -> dict[str, Any]:
     return document("error", body, exit_code=exit_code)
 
 
-def reading_document(reading: Reading) -> dict[str, Any]:
-    """Return which database was read, or a note that says why none was."""
-    return {"database": reading.database or None, "note": reading.note}
+def reading_document(reading: Reading, note: str | None = None) -> dict[str, Any]:
+    """Return which database was read, and a note that says why none was, or what `apply` would refuse.
+
+    Args:
+        reading: what was read.
+        note: the note; None: that of the reading.
+    """
+    return {"database": reading.database or None, "note": reading.note if note is None else note}
 
 
 def stored_view_document(stored: StoredView) -> dict[str, Any]:

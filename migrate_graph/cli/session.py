@@ -98,7 +98,13 @@ class Session:
         return open_project(config, path, root=self.root)
 
     def reading(
-        self, project: Project, *, offline: bool = False, closely: bool = False, drift: bool = False
+        self,
+        project: Project,
+        *,
+        offline: bool = False,
+        closely: bool = False,
+        drift: bool = False,
+        obstacles: bool = False,
     ) -> Reading:
         """Read the history of the database: its ledger, journal and views.
 
@@ -107,6 +113,7 @@ class Session:
             offline: return an empty history without asking the database.
             closely: also ask who holds the lock, and how each view of the project is in the database.
             drift: also look for changes that somebody made by hand.
+            obstacles: also look for what `apply` would refuse.
 
         Raises:
             DatabaseUnreachable: the database does not answer.
@@ -115,16 +122,25 @@ class Session:
 
         views = project.graph.views if closely else None
         return read_history(
-            project.config, offline=offline, observer=self.remark, closely=views, drift=drift, graph=project.graph
+            project.config,
+            offline=offline,
+            observer=self.remark,
+            closely=views,
+            drift=drift,
+            graph=project.graph,
+            obstacles=obstacles,
         )
 
-    def asked_history(self, project: Project, option: str = "--history", *, drift: bool = False) -> Reading:
+    def asked_history(
+        self, project: Project, option: str = "--history", *, drift: bool = False, obstacles: bool = False
+    ) -> Reading:
         """Read the history for an option that needs a database; raise without one, since an empty history would hide all faults.
 
         Args:
             project: the loaded project.
             option: the option, for the message.
             drift: also look for changes that somebody made by hand.
+            obstacles: also look for what `apply` would refuse.
 
         Raises:
             UsageError: no database is configured.
@@ -134,7 +150,7 @@ class Session:
             from migrate_graph.config.settings import DATABASE_HINT
 
             raise UsageError(f"{option} asks the database, and no database is configured", hint=DATABASE_HINT)
-        reading = self.reading(project, drift=drift)
+        reading = self.reading(project, drift=drift, obstacles=obstacles)
         if reading.note:
             self.console.tell(f"({reading.note})")
         return reading

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from migrate_graph.core.model import Migration
     from migrate_graph.database.backup.dump import VerifiedDump
     from migrate_graph.database.books.ledger import AttemptKey, Known
+    from migrate_graph.database.books.obstacles import Obstacles
     from migrate_graph.database.contents import Contents
     from migrate_graph.database.dal import DalSource
     from migrate_graph.database.driver_errors import Trouble
@@ -268,6 +269,9 @@ class Backend(Protocol):
         Raises:
             DatabaseRefused: missing rights, read-only server, a name longer than its column, duplicate rows, a constraint or trigger.
         """
+
+    def obstacles(self) -> Obstacles:
+        """Return why migrations could not be recorded, as far as reading tells: what `prepare` and `preflight` would refuse."""
 
     def work(self, migration: Migration, key: AttemptKey) -> Work:
         """Open a fresh session for one attempt."""

@@ -15,9 +15,9 @@ from migrate_graph.core.plan import Plan, build_plan
 from migrate_graph.core.rules import RULES, Doing, Finding, Needs, Rule, RuleSettings, Severity, check
 from migrate_graph.core.selection import select as select_nodes
 from migrate_graph.core.states import States, standing_of, states_of
-from migrate_graph.errors import ExitCode, InvalidGraph
+from migrate_graph.errors import ExitCode, InvalidGraph, MigrateGraphError
 from migrate_graph.messages import counted
-from migrate_graph.workflow.project import Project, Reading, rule_settings, unknown_name
+from migrate_graph.workflow.project import Project, Reading, rule_settings, unknown_name, would_refuse
 
 if TYPE_CHECKING:
     from migrate_graph.core.traces import Traces
@@ -111,6 +111,17 @@ class Assessment(Struct, frozen=True, kw_only=True, eq=False, dict=True):
         """The plan; only for commands that have read a history."""
         assert self.plan is not None  # noqa: S101 - a fault of ours
         return self.plan
+
+    @cached_property
+    def refusal(self) -> MigrateGraphError | None:
+        """The error with which `apply` would end before it runs the plan, as far as reading the database tells; None: with none."""
+        reading, names = self.reading, [step.migration.name for step in self.planned.steps]
+        return reading.refused or (reading.obstacles.refusal(names) if reading.obstacles is not None else None)
+
+    @property
+    def note(self) -> str:
+        """What is to be said of the database first: why nothing was read of it, or what `apply` would refuse; empty: nothing."""
+        return self.reading.note or (would_refuse(self.refusal) if self.refusal is not None else "")
 
     @property
     def has_ways(self) -> bool:

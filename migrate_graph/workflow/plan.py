@@ -34,11 +34,11 @@ def exit_code_of(found: Assessment, *, asks: bool = False, atomic: bool = False)
         asks: `--check` was given: the exit code says whether anything is pending.
         atomic: the plan is to be one transaction.
     """
-    if found.reading.lived_before:
-        return ExitCode.RESTORE  # `apply` would end with this, too
     plan = found.planned
     if atomic and obstacles(plan):
         return ExitCode.USAGE
+    if found.refusal is not None:
+        return found.refusal.exit_code  # `apply` would end with this, too
     if plan.undecided:
         return ExitCode.DECISION_NEEDED
     return ExitCode.PENDING if asks and (plan.steps or plan.blocked) else ExitCode.OK

@@ -16,7 +16,7 @@ from migrate_graph.core.model import Registry, UsesFrom, View
 from migrate_graph.core.rules import RuleSettings
 from migrate_graph.core.timeline import Timeline, overdue_views
 from migrate_graph.core.uses import with_uses_seen
-from migrate_graph.errors import UsageError
+from migrate_graph.errors import MigrateGraphError, RestoreError, UsageError
 from migrate_graph.loader import ProjectImports, load_project
 from migrate_graph.loader.paths import file_at
 from migrate_graph.messages import did_you_mean, similar
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from migrate_graph.config import Config
     from migrate_graph.core.drift import Drift
     from migrate_graph.database import Backend, Settings
+    from migrate_graph.database.books.obstacles import Obstacles
     from migrate_graph.database.views.presence import ViewPresence
     from migrate_graph.executor.attempt import WeavingOptions
 
@@ -88,9 +89,10 @@ class Reading(Struct, frozen=True):
     Attributes:
         history: the history that the database remembers; empty when nothing was read.
         database: label of the database, redacted; empty without a database.
-        note: why the history is empty; empty when it was read.
+        note: why the history is empty, or what `apply` does first; empty when there is nothing to say.
         lock_holder: who holds the lock now.
-        lived_before: the database has relations but no ledger, so `apply` refuses it.
+        refused: the error with which `apply` refuses a database without a ledger; None: it does not.
+        obstacles: why migrations could not be recorded; None when that was not looked for.
         presences: by the name of its manager, which relations of a view exist, are missing or were altered; empty when not asked for.
         drift: what somebody changed by hand since the last run; None when that was not looked for.
     """
@@ -99,7 +101,8 @@ class Reading(Struct, frozen=True):
     database: str = ""
     note: str = ""
     lock_holder: LockHolder | None = None
-    lived_before: bool = False
+    refused: MigrateGraphError | None = None
+    obstacles: Obstacles | None = None
     presences: Mapping[str, ViewPresence] = field(default_factory=dict)
     drift: Drift | None = None
 
@@ -251,6 +254,7 @@ def read_history(
     closely: Mapping[str, View] | None = None,
     drift: bool = False,
     graph: MigrationGraph | None = None,
+    obstacles: bool = False,
 ) -> Reading:
     """Read what the database remembers; never write, never create a file.
 
@@ -261,6 +265,7 @@ def read_history(
         closely: views by name; it is also read which of their relations exist, are missing or were altered.
         drift: also look for what somebody changed by hand since the last run.
         graph: what is declared; with it, the history also says which declared views exist, where a plan depends on that.
+        obstacles: also look for what `apply` would refuse.
 
     Raises:
         DatabaseUnreachable: the configured database does not answer.
@@ -284,6 +289,7 @@ def read_history(
             lock_holder=holder,
             presences=backend.view_presences({name: view.manager for name, view in (closely or {}).items()}),
             drift=_drift(backend, config, history) if drift else None,
+            obstacles=backend.obstacles() if obstacles else None,
         )
 
 
@@ -310,15 +316,29 @@ def _drift(backend: Backend, config: Config, history: History) -> Drift:
 
 
 def _without_ledger(backend: Backend, config: Config) -> Reading:
-    """Return the reading of a database without a ledger: it is new, or it has relations and is refused until its ledger is begun."""
-    relations = backend.user_relations()
-    if not relations:
-        return Reading(database=backend.label, note="nothing was ever applied to it")
-    from migrate_graph.workflow.no_ledger import refusal
+    """Return the reading of a database without a ledger: it is new, or a backup comes first, or `apply` refuses it."""
+    from migrate_graph.workflow.restore import backup_for
 
-    error = refusal(backend.label, relations, config.migrate_table)
-    note = f"migrate apply would refuse: {error.message}; {error.hint}"
-    return Reading(database=backend.label, note=note, lived_before=True)
+    try:
+        backup = backup_for(backend, config)
+    except RestoreError as error:
+        return Reading(database=backend.label, note=would_refuse(error), refused=error)
+    if backup is not None:
+        note = f"nothing was ever applied to it; migrate apply first restores the backup {backup}, and runs only what that lacks"
+        return Reading(database=backend.label, note=note)
+    if refused := backend.obstacles().refused:
+        return Reading(database=backend.label, note=would_refuse(refused), refused=refused)
+    return Reading(database=backend.label, note="nothing was ever applied to it")
+
+
+def would_refuse(error: MigrateGraphError, *, doing: str = "apply") -> str:
+    """Return what a command that only reads says of an error with which a command that writes would end.
+
+    Args:
+        error: the error.
+        doing: the command that writes.
+    """
+    return "; ".join(filter(None, (f"migrate {doing} would refuse: {error.message}", error.hint)))
 
 
 def require_name(project: Project, name: str) -> str:

@@ -75,12 +75,7 @@ def restore(
     """
     from migrate_graph.database.backup.dump import verify
 
-    relations = backend.user_relations()
-    if relations:
-        from migrate_graph.workflow.no_ledger import refusal
-
-        raise refusal(backend.label, relations, config.migrate_table)
-    found = backup or configured_backup(config)
+    found = backup_for(backend, config, named=backup)
     if found is None:
         return None
     with interruption.stopping(lambda: None):  # the signal itself ends the wait for psql, and psql is ended then
@@ -93,6 +88,25 @@ def restore(
             observer=observer,
         )
         backend.restore(dump, observer=observer, psql=psql)
+    return found
+
+
+def backup_for(backend: Backend, config: Config, *, named: Path | None = None) -> Path | None:
+    """Return the backup that goes into a database without a ledger; None when there is none.
+
+    Args:
+        backend: the database.
+        config: the settings.
+        named: the file; None: the configured one.
+
+    Raises:
+        RestoreError: the configured backup does not exist, or the database is not empty.
+    """
+    found = named or configured_backup(config)
+    if relations := backend.user_relations():
+        from migrate_graph.workflow.no_ledger import refusal
+
+        raise refusal(backend.label, relations, config.migrate_table)
     return found
 
 

@@ -71,7 +71,7 @@ def seal(found: Assessment, path: Path | None, observer: Observer) -> dict[str, 
     Returns:
         The seal, still without its digest; None when no database was read, or the database is refused.
     """
-    if not found.reading.database or found.reading.lived_before:
+    if not found.reading.database or found.reading.refused:
         return None
     with open_backend(reading_settings(found.project.config), observer=observer) as backend:
         snapshot = _snapshot(found, backend)

@@ -71,11 +71,15 @@ class StatusReport(Struct, frozen=True):
         migrations: the migrations in the order of the graph, then orphans.
         views: the views in order of declaration.
         reading: what the database remembers, and who holds the lock.
+        note: why nothing was read of the database, or what `apply` would refuse; empty: there is nothing to say.
+        is_refused: `apply` would refuse the database.
     """
 
     migrations: tuple[MigrationStatus, ...]
     views: tuple[ViewStatus, ...]
     reading: Reading
+    note: str = ""
+    is_refused: bool = False
 
     @property
     def lock_holder(self) -> LockHolder | None:
@@ -100,6 +104,8 @@ def read_status(project: Project, reading: Reading) -> StatusReport:
         ),
         views=tuple(_view_status(found, view, overdue) for view in found.graph.views.values()),
         reading=reading,
+        note=found.note,
+        is_refused=found.refusal is not None,
     )
 
 

@@ -128,6 +128,8 @@ def test_a_table_that_others_have_a_hand_in_is_refused(place: Place, way: str, t
     assert place.sql(f"SELECT * FROM {LEDGER}") == before
     if way != "row security":
         assert place.run("status")[0] == 0, "reading runs nobody's code"
+    code, output = place.run("plan")
+    assert (code, told in output, mended in output) == (6, True, True), output
 
 
 def test_a_superuser_trusts_no_table_of_just_anybody(place: Place) -> None:

@@ -202,7 +202,7 @@ def _rehearse(
 
     found = assess(project, session.reading(project), selection=options.selection, judging=Judging(doing=options.doing))
     found.refuse_errors(doing="apply")
-    if found.reading.lived_before:
+    if found.reading.refused:
         return 0, {}  # there is no schema to clone yet, or `apply` refuses this database itself
     found, rehearsal = rehearse_on(session, found, RehearseOptions())
     code = exit_code_of(found, rehearsal, otherwise=0)

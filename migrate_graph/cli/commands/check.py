@@ -123,13 +123,15 @@ def check(
         asked = "--history" if history else "--rehearse" if rehearse else ""
         found = assess(
             project,
-            session.asked_history(project, asked, drift=history)
+            session.asked_history(project, asked, drift=history, obstacles=True)
             if asked or (moving and project.config.has_database)
             else None,
             judging=Judging(tuple(select), tuple(ignore), strict),
             base=_base(session, project, base) if base is not None else None,
             footprints=read_footprints(project),
         )
+        if found.plan is not None and found.note != found.reading.note:
+            session.console.tell(session.console.clean(f"({found.note})"))
         if found.reading.drift is not None and found.reading.drift.unknown:
             session.console.tell(session.console.clean(f"(drift is unknown: {found.reading.drift.unknown})"))
         code = found.exit_code

@@ -163,7 +163,7 @@ def plan(
     manner = _Manner()
     if chosen in {"text", "json"}:
         manner = _manner_of(project.config, atomic=atomic, coalesce=False if seals else coalesce, jobs=jobs)
-    reading = session.reading(project, offline=offline)
+    reading = session.reading(project, offline=offline, obstacles=True)
     selection = Selection(to, tuple(select), tuple(exclude))
     planned = assess(project, reading, selection=selection, judging=Judging(doing=Doing.RUN))
     planned, rehearsal = _rehearsed(session, planned, asked)
@@ -239,7 +239,7 @@ def _rehearsed(
     session: Session, planned: Assessment, asked: RehearseOptions | None
 ) -> tuple[Assessment, Rehearsal | None]:
     """Rehearse a plan, if that was asked for and is possible."""
-    if asked is None or planned.errors_of_graph or planned.reading.lived_before:
+    if asked is None or planned.errors_of_graph or planned.reading.refused:
         return planned, None
     return rehearse_on(session, planned, asked)
 
@@ -333,8 +333,8 @@ def plan_text(shown: _Shown, style: TextStyle) -> Iterator[str]:
     planned, took, rehearsal = shown.planned, shown.took, shown.rehearsal
     plan, reading = planned.planned, planned.reading
     yield from style.lines(_plan_heading(planned.project, plan, reading), indent=4, tone="bold")
-    if reading.note:
-        yield style.paint(f"({reading.note})", "muted")
+    if planned.note:
+        yield style.paint(f"({planned.note})", "muted" if planned.refusal is None else "warning")
     if reading.history.views_unfilled:
         names = ", ".join(
             f"{one_line(each.relation)} ({one_line(each.manager)})" for each in reading.history.views_unfilled
@@ -526,7 +526,7 @@ def plan_document(shown: _Shown, *, exit_code: int) -> dict[str, Any]:
     ways = _ways(shown)
     body = {
         "project": project.name,
-        **reading_document(planned.reading),
+        **reading_document(planned.reading, planned.note),
         "ordering": str(project.ordering),
         "steps": [
             {**_step(step, number, planned.edited_views, ways), "took": took.get(step.migration.name)}

@@ -73,15 +73,18 @@ def revert(
 
 def _look(session: Session, project: Project, name: str, options: RevertOptions, *, rehearses: bool, json: bool) -> int:
     """Show what would be undone, and with a rehearsal how that ends; return the exit code."""
+    from migrate_graph.workflow.project import would_refuse
     from migrate_graph.workflow.revert import counted_losses, foresee, plan_revert, with_derived
 
-    found = plan_revert(
-        project, session.asked_history(project, "revert"), name, with_dependents=options.with_dependents
-    )
+    reading = session.asked_history(project, "revert", obstacles=True)
+    found = plan_revert(project, reading, name, with_dependents=options.with_dependents)
     tried = with_derived(found, session.remark, compares=rehearses)
     foreseen = foresee(tried, session.remark) if rehearses else None
     losses = counted_losses(project, foreseen, session.remark) if foreseen is not None else ()
     code = 1 if foreseen is not None and foreseen.unknown else 0
+    if found.refusal is not None:
+        session.console.tell(session.console.clean(f"({would_refuse(found.refusal, doing='revert')})"))
+        code = int(found.refusal.exit_code)
     if json:
         deliver_json(session, revert_document(tried.found, foreseen, losses, exit_code=code))
         return code

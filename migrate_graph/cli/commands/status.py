@@ -59,7 +59,7 @@ def status(
 
     session = session_of(context)
     project = session.project(path)
-    report = read_status(project, session.reading(project, offline=offline, closely=True, drift=drift))
+    report = read_status(project, session.reading(project, offline=offline, closely=True, drift=drift, obstacles=True))
     if json:
         session.console.show_json(status_document(project, report))
     else:
@@ -90,8 +90,8 @@ def status_text(
         everything: one line for each; otherwise consecutive ones with the same content share a line.
     """
     yield from style.lines(_status_heading(project, report), indent=2, tone="bold")
-    if report.reading.note:
-        yield style.paint(f"({report.reading.note})", "muted")
+    if report.note:
+        yield style.paint(f"({report.note})", "warning" if report.is_refused else "muted")
     least = len(report.migrations) + len(report.views) + 1 if everything else _FOLDED
     if not only_views:
         yield from _migrations_text(report.migrations, style, least)
@@ -325,7 +325,7 @@ def status_document(project: Project, report: StatusReport) -> dict[str, Any]:
     """Return what is known of every migration and view."""
     body = {
         "project": project.name,
-        **reading_document(report.reading),
+        **reading_document(report.reading, report.note),
         "drift": None if report.reading.drift is None else drift_document(report.reading.drift),
         "lock_holder": _holder(report.lock_holder),
         "migrations": [migration_document(state) for state in report.migrations],

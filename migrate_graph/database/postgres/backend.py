@@ -17,15 +17,17 @@ from migrate_graph.core.events import LockAcquired, LockHolder, Observer, Warned
 from migrate_graph.core.model import Migration, TransactionMode
 from migrate_graph.database.books.bookkeeping import Bookkeeping
 from migrate_graph.database.books.ledger import AttemptKey, Ledger
+from migrate_graph.database.books.obstacles import Obstacles
 from migrate_graph.database.books.view_ledger import ViewLedger
 from migrate_graph.database.driver_errors import AttemptFailed, Trouble, TroubleKind
 from migrate_graph.database.names import POSTGRES, TableNames
 from migrate_graph.database.postgres.own_tables import keep_to_ourselves, require_ordinary, require_trusted
 from migrate_graph.database.postgres.requirements import (
-    connections_allowed,
     has_unique_names,
+    obstacles_of,
     require_supported,
     require_writable,
+    room_for,
     unmet,
     without_schema,
 )
@@ -544,11 +546,17 @@ class PostgresBackend(Bookkeeping):
     def preflight(self, names: Sequence[str], *, installed: bool | None = None) -> None:
         if not names:  # nothing will be recorded, so a standby, where nothing can be, is no fault
             return
-        faults, is_guarded = unmet(self._execute, self._ledger.names, names, self._ledger.duplicates())
-        self._refuse_to_record(faults or (self._tried(names, installed=installed) if is_guarded else []))
+        found = unmet(self._execute, self._ledger, self.label, self._ledger.names.all)
+        faults = [*found.by_role, *found.obstacles.faults_of(names)]
+        self._refuse_to_record(faults or (self._tried(names, installed=installed) if found.is_guarded else []))
         self._ledger.has_unique_names = has_unique_names(
             self._execute, self._ledger.names.quoted(self._ledger.names.ledger)
         )
+
+    def obstacles(self) -> Obstacles:
+        if not self._ledger.names.schema:
+            return Obstacles(refused=without_schema(self._settings.schema, self.label))
+        return obstacles_of(self._execute, self._ledger, self.label, self._present())
 
     def installed_if_held(self, lock: Any, names: Sequence[str]) -> frozenset[str] | None:
         if self._sessions.pooled:  # the lock's connection is in a transaction, which would keep a lock on the ledger
@@ -592,15 +600,7 @@ class PostgresBackend(Bookkeeping):
         if self._sessions.pooled:
             return Room(1, "a pooler in transaction mode stands between this run and the server")
         with self._explained():
-            allowed = connections_allowed(self._execute)
-        number = jobs if allowed is None else (allowed - 1) // 2  # the run has one, and each process two
-        if number >= jobs:
-            return Room(jobs)
-        return Room(
-            number,
-            "this role, or this database, allows no more connections (CONNECTION LIMIT)",
-            f"{jobs} at once need {1 + 2 * jobs} connections: one for the run, and two for each",
-        )
+            return room_for(self._execute, jobs)
 
     def seat(self, lock: Lock, name: str) -> Seat:
         from migrate_graph.database.postgres.seated import Seat

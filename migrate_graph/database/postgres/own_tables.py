@@ -56,6 +56,8 @@ WHERE g.grantee <> g.relowner AND g.grantee NOT IN (SELECT role FROM trusted)
 GROUP BY g.relname, g.grantee
 ORDER BY 1, 2, 3
 """
+_OF_THE_TABLE = frozenset({"trigger", "rule"})
+"""What is refused whatever role is connected."""
 
 
 class _Fault(NamedTuple):
@@ -82,7 +84,8 @@ def require_ordinary(execute: Execute, names: TableNames) -> set[str]:
             )
         elif secured:
             faults.append(_Fault(f"{table} has row security", f"ALTER TABLE {table} DISABLE ROW LEVEL SECURITY"))
-    _refuse(faults)
+    if refused := _refusal(faults):
+        raise refused
     return {name for name, _, _ in rows}
 
 
@@ -94,7 +97,20 @@ def require_trusted(execute: Execute, names: TableNames) -> None:
     Raises:
         DatabaseRefused: others can write to a table; the hint has the statements that prevent it.
     """
-    _refuse([_fault(names, *row) for row in execute(_TRUST, (names.schema, list(names.all)))])
+    if refused := distrusted(execute, names):
+        raise refused
+
+
+def distrusted(execute: Execute, names: TableNames, *, whoever_connects: bool = False) -> DatabaseRefused | None:
+    """Return the refusal of tables that other roles can write to; None: they are trusted.
+
+    Args:
+        execute: runs a statement and returns its rows.
+        names: names of the tables.
+        whoever_connects: look only for what every role refuses, not for what depends on the connected one.
+    """
+    rows = execute(_TRUST, (names.schema, list(names.all)))
+    return _refusal([_fault(names, *row) for row in rows if not whoever_connects or row[0] in _OF_THE_TABLE])
 
 
 def keep_to_ourselves(execute: Execute, names: TableNames, tables: Iterable[str]) -> None:
@@ -124,9 +140,10 @@ def _grantee(role: str) -> str:
     return quote_identifier(role) if role else "PUBLIC"
 
 
-def _refuse(faults: list[_Fault]) -> None:
-    if faults:
-        raise DatabaseRefused(
-            "the tool's own tables cannot be trusted: " + "; ".join(fault.message for fault in faults),
-            hint="\n".join(fault.mend for fault in faults),
-        )
+def _refusal(faults: list[_Fault]) -> DatabaseRefused | None:
+    if not faults:
+        return None
+    return DatabaseRefused(
+        "the tool's own tables cannot be trusted: " + "; ".join(fault.message for fault in faults),
+        hint="\n".join(fault.mend for fault in faults),
+    )

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Collection
+from typing import Any, NamedTuple
+
+from msgspec.structs import replace
 
 from migrate_graph.core.events import Observer, Warned
-from migrate_graph.database.names import TableNames
+from migrate_graph.database.books.ledger import Ledger
+from migrate_graph.database.books.obstacles import Obstacles, twice, unfilled
+from migrate_graph.database.postgres.own_tables import distrusted
 from migrate_graph.database.postgres.session.trouble import HINTS
+from migrate_graph.database.room import Room
 from migrate_graph.errors import DatabaseRefused
 from migrate_graph.quoting import quote_identifier
 
@@ -78,6 +83,8 @@ def without_schema(schema: str | None, label: str) -> DatabaseRefused:
 
 _UNMET = (
     "SELECT pg_catalog.pg_is_in_recovery() OR pg_catalog.current_setting('transaction_read_only') = 'on', "
+    "(SELECT pg_catalog.bool_or(pg_catalog.has_table_privilege(t, 'INSERT')) "
+    "FROM pg_catalog.unnest(CAST(%s AS pg_catalog.text[])) t), "
     "(SELECT pg_catalog.bool_and(pg_catalog.has_table_privilege(t, 'SELECT') AND pg_catalog.has_table_privilege(t, 'INSERT') "
     "AND pg_catalog.has_table_privilege(t, 'UPDATE')) FROM pg_catalog.unnest(CAST(%s AS pg_catalog.text[])) t) "
     "AND (SELECT pg_catalog.bool_and(pg_catalog.has_table_privilege(t, 'DELETE')) "
@@ -107,20 +114,44 @@ _UNMET = (
 )
 
 
-def unmet(
-    execute: Execute, tables: TableNames, names: Sequence[str], duplicates: Sequence[str]
-) -> tuple[list[str], bool]:
-    """Return the reasons why these migrations cannot be recorded, and whether constraints of ledger or journal may refuse a record.
+class Unmet(NamedTuple):
+    """What keeps migrations from being recorded.
+
+    Attributes:
+        by_role: faults of the connected role, or of a server that only reads: another role, or the primary, may not have them.
+        may_write: the role may insert something into ledger or journal, and the server does not only read.
+        obstacles: the faults of the ledger.
+        is_guarded: constraints of ledger or journal may refuse a record.
+    """
+
+    by_role: list[str]
+    may_write: bool
+    obstacles: Obstacles
+    is_guarded: bool
+
+
+def unmet(execute: Execute, ledger: Ledger, label: str, present: Collection[str]) -> Unmet:
+    """Read what keeps migrations from being recorded.
 
     Args:
         execute: runs a statement and returns its rows.
-        tables: names of the tool's tables.
-        names: names of the migrations that will run.
-        duplicates: names that the ledger has in more than one row.
+        ledger: the ledger; it exists.
+        label: name of the database in output.
+        present: which of the tool's tables exist.
     """
-    ledger, journal, views = map(tables.quoted, tables.all)
-    read_only, permitted, width, lonely, wanting, is_guarded = execute(
-        _UNMET, ([ledger, journal, views], [journal, views], [ledger, journal], ledger, ledger, [ledger, journal])
+    tables = ledger.names
+    ledgers, journal, views = ([tables.quoted(name)] if name in present else [] for name in tables.all)
+    read_only, inserts, permitted, width, lonely, wanting, is_guarded = execute(
+        _UNMET,
+        (
+            ledgers + journal,
+            ledgers + journal + views,
+            journal + views,
+            ledgers + journal,
+            *ledgers,
+            *ledgers,
+            ledgers + journal,
+        ),
     )[0]
     faults = []
     if read_only:
@@ -132,27 +163,49 @@ def unmet(
         )
     if lonely:
         faults.append("this role, or this database, allows one connection, and a run needs two (CONNECTION LIMIT)")
-    faults += [
-        f"the name of {name!r} is longer than the {width} characters of {tables.ledger}.name"
-        for name in names
-        if width and len(name) > width
-    ]
-    faults += [f"{tables.ledger}.{column} is NOT NULL and has no default" for column in wanting or ()]
-    faults += [f"{tables.ledger} has more than one row for {name!r}" for name in duplicates]
-    return faults, bool(is_guarded)
+    of_ledger = (*unfilled(tables.ledger, wanting or ()), *twice(tables.ledger, ledger.duplicates()))
+    obstacles = Obstacles(label=label, ledger=tables.ledger, faults=of_ledger, width=width)
+    return Unmet(faults, inserts and not read_only, obstacles, bool(is_guarded))
 
 
-def connections_allowed(execute: Execute) -> int | None:
-    """Return the connection limit of the role or the database, whichever is lower; None for superusers, or where neither has one.
+def obstacles_of(execute: Execute, ledger: Ledger, label: str, present: Collection[str]) -> Obstacles:
+    """Return what is in the way of every run, for a command that only reads.
+
+    A connection that may not write is not the one that will run `apply`, so only what every role would meet is looked for then.
 
     Args:
         execute: runs a statement and returns its rows.
+        ledger: the ledger; it may not exist.
+        label: name of the database in output.
+        present: which of the tool's tables exist.
+    """
+    if ledger.names.ledger not in present:
+        return Obstacles()
+    found = unmet(execute, ledger, label, present)
+    refused = distrusted(execute, ledger.names, whoever_connects=not found.may_write)
+    faults = (*found.by_role, *found.obstacles.faults) if found.may_write else found.obstacles.faults
+    return replace(found.obstacles, refused=refused, faults=faults)
+
+
+def room_for(execute: Execute, jobs: int) -> Room:
+    """Return how many of `jobs` processes the server has connections for.
+
+    Args:
+        execute: runs a statement and returns its rows.
+        jobs: how many are wanted.
     """
     ((allowed,),) = execute(
         "SELECT LEAST(nullif(r.rolconnlimit, -1), nullif(d.datconnlimit, -1)) FROM pg_catalog.pg_roles r, pg_catalog.pg_database d "
         "WHERE r.rolname = session_user AND d.datname = pg_catalog.current_database() AND NOT r.rolsuper"
     ) or [(None,)]
-    return None if allowed is None else int(allowed)
+    number = jobs if allowed is None else (int(allowed) - 1) // 2  # the run has one, and each process two
+    if number >= jobs:
+        return Room(jobs)
+    return Room(
+        number,
+        "this role, or this database, allows no more connections (CONNECTION LIMIT)",
+        f"{jobs} at once need {1 + 2 * jobs} connections: one for the run, and two for each",
+    )
 
 
 def has_unique_names(execute: Execute, ledger: str) -> bool:

@@ -19,6 +19,7 @@ from migrate_graph.core.events import Connecting, LockAcquired, LockHolder, Obse
 from migrate_graph.core.model import Migration
 from migrate_graph.database.books.bookkeeping import Bookkeeping
 from migrate_graph.database.books.ledger import AttemptKey, Ledger
+from migrate_graph.database.books.obstacles import Obstacles, twice, unfilled
 from migrate_graph.database.books.view_ledger import ViewLedger
 from migrate_graph.database.dal import DalSource
 from migrate_graph.database.driver_errors import AGAIN, HAS_ROOM, IS_FREE, IS_WRITABLE, Trouble, TroubleKind
@@ -536,15 +537,19 @@ class SqliteBackend(Bookkeeping):
                     ViewLedger(self._ledger.names, self._execute).create()
 
     def preflight(self, names: Sequence[str], *, installed: bool | None = None) -> None:
-        faults = [
-            f"{self._ledger.names.ledger} has more than one row for {name!r}" for name in self._ledger.duplicates()
-        ]
-        wanting = self._execute(_WANTING, (self._ledger.names.ledger,)) if names else []
-        faults += [f"{self._ledger.names.ledger}.{column} is NOT NULL and has no default" for (column,) in wanting]
+        faults = self.obstacles().faults_of(names)
         if names and not self._is_writable():
             faults.append(f"{self.path} or its directory is not writable")
         is_guarded = not faults and names and self._execute(_GUARDED, self._ledger.names.all[:2])
         self._refuse_to_record(faults or (self._tried(names, installed=installed) if is_guarded else []))
+
+    def obstacles(self) -> Obstacles:
+        ledger = self._ledger.names.ledger
+        if not self.has_ledger():
+            return Obstacles()
+        wanting = [column for (column,) in self._execute(_WANTING, (ledger,))]
+        faults = (*twice(ledger, self._ledger.duplicates()), *unfilled(ledger, wanting))
+        return Obstacles(label=self.label, ledger=ledger, faults=faults)
 
     # -- work -----------------------------------------------------------------------------------------------------------------
 
