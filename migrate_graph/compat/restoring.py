@@ -28,6 +28,7 @@ def recover_database_from_backup(
     Raises:
         BackupNotFound: there is no backup.
         RestoreError: the backup was refused, or the restore failed; the database is as it was.
+        PendingTaskFailed: the backup is restored, and the cache could not be flushed.
     """
     from migrate_graph.cli.progress import PlainProgress
     from migrate_graph.database.backup.dump import find_dump
@@ -56,6 +57,7 @@ def try_setup_db(config: Config | None = None, max_time: int = 600) -> Any:
     Raises:
         DatabaseUnreachable: the database did not answer.
         RestoreError: the backup was refused; the database is as it was.
+        PendingTaskFailed: the backup is restored, and the cache could not be flushed.
     """
     from migrate_graph.database import open_backend
     from migrate_graph.workflow.project import database_settings

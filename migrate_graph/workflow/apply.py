@@ -14,6 +14,7 @@ from migrate_graph.core.history import History
 from migrate_graph.core.rules import RULES, Doing, Severity
 from migrate_graph.errors import ExitCode, StalePlan, UsageError
 from migrate_graph.workflow.assessment import Assessment, Judging, Selection, assess
+from migrate_graph.workflow.cache import remember_flush, require_address
 from migrate_graph.workflow.coalescing import coalesces
 from migrate_graph.workflow.locked import locked
 from migrate_graph.workflow.locked_run import LockedRun
@@ -78,10 +79,7 @@ def apply_project(project: Project, options: ApplyOptions, observer: Observer) -
     options = _settled(options, config, observer)
     assess(project, judging=_judging(options)).refuse_what_no_history_excuses(doing="apply")
     flag = flag_of(config)
-    if config.redis_host:
-        from migrate_graph.redis_cache import check_address
-
-        check_address(config.redis_host)
+    require_address(config)
     if flag and flag.is_set():
         return _already_complete(flag, observer)
     with locked(config, observer, wait=options.lock_wait) as (backend, lock, interruption):
@@ -93,6 +91,8 @@ def apply_project(project: Project, options: ApplyOptions, observer: Observer) -
             return ExitCode.OK
         restored = restore(backend, config, observer, interruption) is not None if history is None else False
         backend.prepare()
+        if restored:
+            remember_flush(config, backend)
         reading = read_and_repair(project, backend, observer, interruption, restored=restored, history=history)
         reading = record_existing_views(project, backend, observer, reading)
         if found is None or reading.history is not history:
@@ -105,7 +105,7 @@ def apply_project(project: Project, options: ApplyOptions, observer: Observer) -
         _require_one_transaction(plan, options)
         backend.preflight([step.migration.name for step in plan.steps], installed=True)
         run = LockedRun(project, backend, plan, reading, observer)
-        run.remember_flush(changed=restored)
+        run.remember_flush()
         finished = run.fake() if options.fake else run.execute(options, lock, interruption)
         return run.conclude(finished, flag, interruption)
 

@@ -15,6 +15,7 @@ from migrate_graph.errors import ExitCode, MigrateGraphError, PendingTaskFailed
 from migrate_graph.executor import Checkpoint, checkpoints
 from migrate_graph.loader import user_imports
 from migrate_graph.messages import counted, some
+from migrate_graph.workflow import cache
 from migrate_graph.workflow.project import Project, Reading, database_settings, weaving_options
 from migrate_graph.workflow.repair import decision_needed, read_and_repair, refresh
 
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
     from migrate_graph.signals import Interruption
     from migrate_graph.workflow.apply import ApplyOptions
     from migrate_graph.workflow.sealing import SealedPlan
-
-_FLUSH = "flush"
-"""The name in the journal of a cache flush that is still to be done."""
 
 
 class LockedRun:
@@ -51,19 +49,14 @@ class LockedRun:
         self._reading = reading
         self._observer = observer
         self._run = str(uuid.uuid4())
-        self._flush_is_pending = _FLUSH in reading.history.pending_tasks
+        self._flush_is_pending = cache.flush_is_pending(reading.history)
         self._is_side_by_side = False
         self._segments: tuple[Segment, ...] = ()
 
-    def remember_flush(self, *, changed: bool) -> None:
-        """Record, before anything is committed, that the cache must be flushed: if this process dies, the next run does it.
-
-        Args:
-            changed: the database was changed already: a backup was restored.
-        """
-        if self._config.redis_host and not self._flush_is_pending and (changed or self._plan.steps):
-            self._backend.add_task(_FLUSH, run=self._run)
-        self._flush_is_pending = self._flush_is_pending or changed
+    def remember_flush(self) -> None:
+        """Record, before anything is committed, that the cache must be flushed: if this process dies, the next run does it."""
+        if not self._flush_is_pending and self._plan.steps:
+            cache.remember_flush(self._config, self._backend, run=self._run)
 
     def execute(self, options: ApplyOptions, lock: Lock, interruption: Interruption) -> RunFinished:
         """Run the plan."""
@@ -290,20 +283,9 @@ class LockedRun:
 
     def _flush(self, interruption: Interruption, *, changed: bool) -> PendingTaskFailed | None:
         """Flush the cache when this run has changed something, or when an earlier run could not flush it; return the failure, or None."""
-        if not self._config.redis_host:
-            return None
         if changed or self._flush_is_pending:
-            from migrate_graph.redis_cache import flush
-
-            try:
-                self._observer(
-                    Warned(flush(self._config.redis_host, observer=self._observer, interruption=interruption))
-                )
-            except PendingTaskFailed as error:
-                return error
-        else:
-            self._observer(Warned("nothing changed, so the cache was left alone"))
-        self._backend.finish_task(_FLUSH)
+            return cache.flush(self._config, self._backend, self._observer, interruption)
+        cache.leave_alone(self._config, self._backend, self._observer)
         return None
 
     def _ask_about_interrupted(self) -> None:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from migrate_graph.config import SourceKind
 from migrate_graph.core.events import Observer
-from migrate_graph.errors import RestoreError
+from migrate_graph.errors import PendingTaskFailed, RestoreError
+from migrate_graph.workflow.cache import flush, flush_before_restore, remember_flush, require_address
 from migrate_graph.workflow.locked import locked, working
 
 if TYPE_CHECKING:
@@ -30,7 +31,9 @@ def restore_database(
 
     Raises:
         RestoreError: there is no backup, it is refused, or the database is not empty.
+        PendingTaskFailed: the backup is restored, and the cache could not be flushed; the next run of `apply` does it.
     """
+    require_address(config)
     with locked(config, observer, wait=lock_wait) as (backend, _, interruption):
         if backend.has_ledger():
             raise RestoreError(
@@ -43,7 +46,10 @@ def restore_database(
                 "there is no backup to restore", hint="name the file, or set database_to_restore in [tool.migrate]"
             )
         backend.prepare()
+        remember_flush(config, backend)
         _renew_views(backend)
+        if failed := flush(config, backend, observer, interruption):
+            raise PendingTaskFailed(f"the backup is restored, but {failed.message}", hint=failed.hint)
         return restored
 
 
@@ -87,6 +93,7 @@ def restore(
             trusted=config.restore_trusted,
             observer=observer,
         )
+        flush_before_restore(config, observer, interruption)
         backend.restore(dump, observer=observer, psql=psql)
     return found
 

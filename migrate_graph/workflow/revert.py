@@ -21,9 +21,9 @@ from migrate_graph.database.cascades import cascades_of, dropping_deletes
 from migrate_graph.database.deletions import Deleted, Deletions
 from migrate_graph.errors import DecisionNeeded, ExitCode, MigrateGraphError, StillRequired, UsageError
 from migrate_graph.messages import counted, typed
-from migrate_graph.redis_cache import check_address
 from migrate_graph.workflow.apply import flag_of
 from migrate_graph.workflow.assessment import Assessment, Judging, assess
+from migrate_graph.workflow.cache import require_address
 from migrate_graph.workflow.laboratory.back_and_forth import Trip, undo_step
 from migrate_graph.workflow.locked import locked, working
 from migrate_graph.workflow.locked_run import LockedRun
@@ -433,8 +433,7 @@ def revert_project(project: Project, name: str, options: RevertOptions, observer
     """
     config = project.config
     flag = flag_of(config)
-    if config.redis_host:
-        check_address(config.redis_host)
+    require_address(config)
     found = plan_revert(project, read_history(config), name, with_dependents=options.with_dependents)
     _refuse_edited(found, name, options, observer)
     tried = with_derived(found, observer, compares=not options.yes)
@@ -454,7 +453,7 @@ def revert_project(project: Project, name: str, options: RevertOptions, observer
         if flag:
             flag.path.unlink(missing_ok=True)  # this schema version is not complete any more
         run = LockedRun(project, backend, again.planned, reading, putting_back(again.planned, observer))
-        run.remember_flush(changed=False)
+        run.remember_flush()
         return run.conclude(run.revert(lock, interruption), None, interruption)
 
 
