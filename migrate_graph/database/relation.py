@@ -15,6 +15,9 @@ VIEW_KINDS = ("VIEW", "MATERIALIZED VIEW")
 NOT_POPULATED = "not populated"
 """Aspect of the item of a materialized view that was created WITH NO DATA, and has no rows."""
 
+INVALID_INDEX = "invalid index"
+"""Aspect of the item of an index that no query uses, for example the rest of a CREATE INDEX CONCURRENTLY that failed; it is not kept."""
+
 NO_TEXT = "\udc80"
 """Stands for a definition that is not valid UTF-8: Python keeps such a byte as this kind of character."""
 

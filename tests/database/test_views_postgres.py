@@ -356,6 +356,46 @@ def test_a_view_may_be_renamed_or_change_its_kind(stand: PostgresStand, roles: t
     assert warnings(stand)[1:] == ["V.up() no longer creates public.v"]
 
 
+_MATVIEW = "CREATE MATERIALIZED VIEW v AS SELECT id, id % 2 AS half FROM orders"
+_UNIQUE = "CREATE UNIQUE INDEX {}v_half ON {}v USING btree (half)"
+
+
+@pytest.mark.parametrize("way", ["in a block", "after a crash"])
+def test_an_invalid_index_is_not_created_again_and_said(stand: PostgresStand, way: str) -> None:
+    """Its rows may not be unique, or it is the copy of another one; the other indexes come back."""
+    stand(SHOP, _MATVIEW, "CREATE INDEX v_id ON v (id)")
+    stand.connection.commit()
+    with contextlib.closing(psycopg2.connect(stand.uri)) as other:
+        other.autocommit = True
+        with pytest.raises(psycopg2.errors.UniqueViolation):
+            other.cursor().execute(_UNIQUE.format("CONCURRENTLY ", ""))
+        other.cursor().execute("COMMENT ON INDEX v_half IS 'not yet'")
+    v = stand.manager("V", up=_MATVIEW)
+    stand.keeper.take_down([v], [v], migration="m", observer=stand.events.append)
+    if way == "in a block":
+        stand.keeper.bring_up()
+    else:
+        stand.connection.commit()
+        stand.reconnect()
+        assert stand.keeper.repair([v], declared={"V"}, observer=stand.events.append) == ()
+    assert stand("SELECT indexrelid::regclass::text, indisvalid FROM pg_index WHERE indrelid = 'v'::regclass") == [
+        ("v_id", True)
+    ]
+    assert warnings(stand) == [
+        "invalid index v_half of public.v is not restored: it was INVALID, so no query used it; if it is wanted: "
+        + _UNIQUE.format("", "public.")
+    ]
+
+
+def test_an_invalid_index_that_up_creates_is_there(stand: PostgresStand) -> None:
+    index = "CREATE INDEX v_half ON v (half)"
+    stand(SHOP, _MATVIEW, index, "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'v_half'::regclass")
+    v = stand.manager("V", up=f"{_MATVIEW}; {index}")
+    kept(stand, [v], [v])
+    assert stand("SELECT indisvalid FROM pg_index WHERE indexrelid = 'v_half'::regclass") == [(True,)]
+    assert warnings(stand) == []
+
+
 # -- blocks, commits, crashes ---------------------------------------------------------------------------------------
 
 

@@ -236,13 +236,14 @@ class SqliteCatalog:
         """See `views.ViewCatalog`; there are no roles: a program that can write the file can do everything anyway."""
         return ""
 
-    def recreate(self, stored: Relation) -> None:
+    def recreate(self, stored: Relation) -> list[str]:
         """See `views.ViewCatalog`."""
         self._create("VIEW", stored.definition, stored)
         if stored.identity not in self.find([stored]):
             raise ViewError(f"the stored definition of {stored.label} creates something else")
         for item in stored.items:
             self._create("TRIGGER", item.sql, stored)
+        return []
 
     def _create(self, kind: str, sql: str, stored: Relation) -> None:
         if not re.match(rf"\s*CREATE\s+{kind}\s", sql, re.IGNORECASE):  # the driver refuses a second statement

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct, field
 
 from migrate_graph.database.books.view_ledger import LedgerRow
-from migrate_graph.database.relation import NOT_POPULATED, Item, Relation, is_text
+from migrate_graph.database.relation import INVALID_INDEX, NOT_POPULATED, Item, Relation, is_text
 from migrate_graph.database.views.manager_text import names_created, speaks_of
 from migrate_graph.errors import UsageError
 from migrate_graph.messages import did_you_mean, similar
@@ -263,7 +263,7 @@ def _class(name: str, view: AdoptableView, uses: list[str]) -> str:
     said: dict[str, dict[str, str]] = {}
     for item in relation.items:
         # Text that is not valid UTF-8 cannot be written into the file; a rebuild restores it from the database.
-        if item.aspect in _OF_THE_INSTALLATION or not is_text(item.sql):
+        if item.aspect in {*_OF_THE_INSTALLATION, INVALID_INDEX} or not is_text(item.sql):
             continue
         value = _as_data(item, relation)
         if value is None:

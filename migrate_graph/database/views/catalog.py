@@ -271,8 +271,8 @@ class ViewCatalog(Protocol):
     def distrust(self, table: str) -> str:
         """Return why other roles may have written the rows of the view ledger; empty when they cannot have."""
 
-    def recreate(self, stored: Relation) -> None:
-        """Create a relation from its stored definition, and restore its properties.
+    def recreate(self, stored: Relation) -> list[str]:
+        """Create a relation from its stored definition, and restore its properties; return warnings, as `restore` does.
 
         Raises:
             ViewError: the definition must not be run, or is not known.

@@ -9,7 +9,7 @@ from functools import partial
 from msgspec import Struct
 from msgspec.structs import replace
 
-from migrate_graph.core.events import Observer, ViewCreated, Warned
+from migrate_graph.core.events import Event, Observer, ViewCreated, Warned
 from migrate_graph.database.books.view_ledger import LedgerRow, ViewLedger, ViewState
 from migrate_graph.database.views.block import is_unmanaged, outline
 from migrate_graph.database.views.catalog import Manager, ViewCatalog
@@ -60,7 +60,7 @@ class Repair(Struct, frozen=True):
 
     catalog: ViewCatalog
     ledger: ViewLedger
-    bring_back: Callable[[LedgerRow, Manager, Mapping[str, str]], None]
+    bring_back: Callable[[LedgerRow, Manager, Mapping[str, str], Observer], None]
     texts: Mapping[str, str]
     observer: Observer
 
@@ -101,27 +101,32 @@ class Repair(Struct, frozen=True):
             self.ledger.forget([name])
             return True
         heir = managers.get(name) or _heir(row, managers, self.ledger.read())
-        ways: list[Callable[[], None]] = [partial(self._recreate, row)] if row.relations else []
+        ways: list[Callable[[Observer], None]] = [partial(self._recreate, row)] if row.relations else []
         if heir is not None:
             ways.insert(0, partial(self.bring_back, replace(row, manager=name_of(heir)), heir, self.texts))
         for way in ways:
+            told: list[Event] = []  # what a way that fails says is undone with it
             try:
                 with self.catalog.atomic(ours=True):
-                    way()
+                    way(told.append)
                     if heir is not None and way is ways[0] and name_of(heir) != name:
                         self.ledger.forget([name])
             except Exception as error:  # noqa: BLE001 - a user's up() may raise anything; the next way may work
                 errors.setdefault(name, first_line(error))
             else:
+                for event in told:
+                    if isinstance(event, Warned):
+                        self.observer(event)
                 self.observer(ViewCreated("", name))
                 return True
         return False
 
-    def _recreate(self, row: LedgerRow) -> None:
+    def _recreate(self, row: LedgerRow, observer: Observer) -> None:
         there = self.catalog.find(row.relations)
         for relation in row.relations:
             if relation.identity not in there:
-                self.catalog.recreate(relation)
+                for warning in self.catalog.recreate(relation):
+                    observer(Warned(warning))
         if is_unmanaged(row.manager):
             self.ledger.forget([row.manager])
             return

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from msgspec.structs import replace
 
-from migrate_graph.core.events import ViewCreated, Warned
+from migrate_graph.core.events import Observer, ViewCreated, Warned
 from migrate_graph.database.books.view_ledger import LedgerRow, ViewState
 from migrate_graph.database.relation import Relation
 from migrate_graph.database.views.block import Block, filled, losses_error, outline, sort_gone
@@ -302,18 +302,19 @@ class Up(Pass):
             )
         return {identity for identity, each in found.items() if not each.populated}
 
-    def bring_back(self, row: LedgerRow, manager: Manager, texts: Mapping[str, str]) -> None:
+    def bring_back(self, row: LedgerRow, manager: Manager, texts: Mapping[str, str], observer: Observer) -> None:
         """Bring up the views of a row that is down, outside of a migration; if they exist already, only their properties are restored.
 
         Args:
             row: the row of the view ledger.
             manager: makes the views.
             texts: fingerprints of the managers' texts, by name; they are stored in the view ledger.
+            observer: gets the warnings.
 
         Raises:
             ViewError: a view did not come up, or a property of it cannot be restored.
         """
-        block = Block([], [manager], texts=texts, place=self._catalog.place())
+        block = Block([], [manager], texts=texts, observer=observer, place=self._catalog.place())
         there = self._catalog.find(row.relations)
         if not row.relations or len(there) < len(row.relations):
             self.run(block, {row.manager: row})

@@ -509,7 +509,7 @@ class PostgresCatalog(Asking):
         """See `views.ViewCatalog`."""
         return distrust(self.read, table)
 
-    def recreate(self, stored: Relation) -> None:
+    def recreate(self, stored: Relation) -> list[str]:
         """See `views.ViewCatalog`."""
         place = self.place()
         with self.safely():
@@ -521,7 +521,7 @@ class PostgresCatalog(Asking):
             if stored.is_view:
                 made = self.describe([key])[key]
             again = Restorable(key, made, stored, ManagerText(heard=True), fills=stored.kind == "MATERIALIZED VIEW")
-            Restoration(self.send, self.read, again, self._made[key], place=place).run()
+            return Restoration(self.send, self.read, again, self._made[key], place=place).run()
 
     def contents(self, identities: Collection[str]) -> dict[str, Contents]:
         """See `views.ViewCatalog`."""

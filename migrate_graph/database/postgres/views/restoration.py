@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from migrate_graph.database.postgres.views.asking import OUR_STYLES, OWN_STYLES
 from migrate_graph.database.postgres.views.snapshot import Made, Read, literal
-from migrate_graph.database.relation import Grant, Item, Relation
+from migrate_graph.database.relation import INVALID_INDEX, Grant, Item, Relation
 from migrate_graph.database.views.catalog import Restorable
 from migrate_graph.database.views.stored_sql import check_item, check_stored
 from migrate_graph.errors import ViewError
@@ -187,6 +187,9 @@ class Restoration:
     def _restore_items(self) -> None:
         there = {(item.aspect, item.name): item for item in self._made.items}
         for item in self._stored.items:
+            if item.aspect == INVALID_INDEX:
+                self._leave_out(item, is_new=("index", item.name) in there)
+                continue
             new = there.get((item.aspect, item.name))
             if new == item or (new is not None and not self._was_added(new)) or not self._applies(item):
                 continue
@@ -202,6 +205,14 @@ class Restoration:
             )
             self._run(what, statement)
             self._run(what, "SET LOCAL search_path = pg_catalog, pg_temp")
+
+    def _leave_out(self, item: Item, *, is_new: bool) -> None:
+        """Warn that an INVALID index is not created again, unless `up()` has created one of its name.
+
+        No query used it. It may be a copy of another one, or its rows may not be unique, so that creating it would fail.
+        """
+        if not is_new:
+            self._warn(item, f"it was INVALID, so no query used it; if it is wanted: {item.sql}")
 
     def _was_added(self, item: Item) -> bool:
         """Return whether something else, for example an event trigger, has set this on creation: the text of `up()` does not."""

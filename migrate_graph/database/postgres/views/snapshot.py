@@ -144,11 +144,12 @@ _ITEMS = (
     WHERE view.relkind = 'm' AND d.classid IN ('pg_catalog.pg_class'::regclass, 'pg_catalog.pg_statistic_ext'::regclass)
     GROUP BY d.classid, d.objid
 )
-, index AS (
+, every_index AS (
     SELECT view.oid, view.identity, i.*, c.relname, c.reltablespace, pg_catalog.format('%I.%I', view.nspname, c.relname) AS name,
         coalesce((SELECT columns FROM part WHERE part.objid = i.indexrelid), '{}') AS columns
     FROM view JOIN pg_catalog.pg_index i ON i.indrelid = view.oid JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
 )
+, index AS (SELECT * FROM every_index WHERE indisvalid)
 , statistics AS (
     SELECT view.oid, view.relowner, s.stxname, s.stxowner, pg_catalog.to_jsonb(s) ->> 'stxstattarget' AS target, s.oid AS stxoid,
         pg_catalog.format('%I.%I', n.nspname, s.stxname) AS name,
@@ -233,6 +234,8 @@ _ITEMS = (
     FROM trigger JOIN comment c ON c.objoid = tgoid AND c.classoid = 'pg_catalog.pg_trigger'::regclass
     UNION ALL
     SELECT oid, 10, 'index', relname, '', pg_catalog.pg_get_indexdef(indexrelid), columns FROM index
+    UNION ALL
+    SELECT oid, 10, 'invalid index', relname, '', pg_catalog.pg_get_indexdef(indexrelid), '{}' FROM every_index WHERE NOT indisvalid
     UNION ALL
     SELECT index.oid, 11, 'index tablespace', relname, '', pg_catalog.format('ALTER INDEX %s SET TABLESPACE %I', name, t.spcname), columns
     FROM index JOIN pg_catalog.pg_tablespace t ON t.oid = index.reltablespace
