@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dis
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import cache
 from inspect import getattr_static
 from types import CodeType, FunctionType
@@ -21,7 +22,8 @@ def codes_of(code: CodeType) -> Iterator[CodeType]:
 def reached(*functions: object) -> Iterator[Any]:
     """Yield, once each, the code objects and the values that functions can reach by global names, also through functions that they call.
 
-    It reads compiled code only: names and texts that the function builds while it runs are not seen.
+    What a function encloses is reached, too: a decorator leaves the function that it wraps there. Compiled code only is read: names and
+    texts that a function builds while it runs are not seen.
     """
     waiting: list[tuple[Any, dict[str, Any]]] = [(function, {}) for function in functions]
     seen: set[int] = set()
@@ -32,11 +34,39 @@ def reached(*functions: object) -> Iterator[Any]:
         seen.add(id(value))
         if isinstance(value, FunctionType):
             waiting.append((value.__code__, value.__globals__))
+            waiting += [(each, {}) for each in _enclosed(value)]
             continue
         yield value
         if isinstance(value, CodeType):
             waiting += [(const, scope) for const in value.co_consts if isinstance(const, CodeType)]
             waiting += [(scope.get(name), {}) for name in value.co_names]
+
+
+def reached_in(kinds: Sequence[type], *names: str) -> Iterator[Any]:
+    """Yield what methods of a class can reach (see `reached`), also through other methods and attributes of the class.
+
+    Args:
+        kinds: the class and those of its bases that are looked at.
+        names: names of the methods.
+    """
+    waiting, seen = [*names], {*names}
+    while waiting:
+        name = waiting.pop()
+        for value in (vars(kind)[name] for kind in kinds if name in vars(kind)):
+            functions = tuple(functions_of(value))
+            for each in reached(*functions) if functions else (value,):
+                yield each
+                more = set(each.co_names) - seen if isinstance(each, CodeType) else set()
+                seen |= more
+                waiting += sorted(more)
+
+
+def _enclosed(function: FunctionType) -> Iterator[object]:
+    """Yield the function that a decorator has put aside, and the values that a function encloses."""
+    yield getattr_static(function, "__wrapped__", None)
+    for cell in function.__closure__ or ():
+        with suppress(ValueError):  # it is empty
+            yield cell.cell_contents
 
 
 def functions_of(value: object) -> Iterator[FunctionType]:
@@ -45,8 +75,11 @@ def functions_of(value: object) -> Iterator[FunctionType]:
         value = value.fget
     elif isinstance(value, staticmethod | classmethod):
         value = value.__func__
-    elif not isinstance(value, FunctionType):  # `classproperty` and `cached_property` keep it there
-        value = getattr_static(value, "fget", None) or getattr_static(value, "func", None)
+    elif not isinstance(
+        value, FunctionType
+    ):  # `classproperty`, `cached_property`, `partialmethod` and decorators keep it there
+        places = ("fget", "func", "__wrapped__")
+        value = next((each for place in places if (each := getattr_static(value, place, None))), None)
     while isinstance(value, FunctionType):
         yield value
         value = getattr_static(value, "__wrapped__", None)

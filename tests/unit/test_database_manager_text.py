@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import pytest
@@ -86,6 +87,100 @@ def test_the_views_that_a_manager_creates(kind: type, names: tuple[str, ...]) ->
 )
 def test_what_a_manager_speaks_of(kind: type, name: str, spoken: bool) -> None:
     assert speaks_of(kind, name) is spoken
+
+
+def _keeping_its_name(up: Any) -> Any:
+    @functools.wraps(up)
+    def wrapper(self: Any) -> None:
+        up(self)
+
+    return wrapper
+
+
+def _with_another_name(up: Any) -> Any:
+    def wrapper(self: Any) -> None:
+        up(self)
+
+    return wrapper
+
+
+class _Decorator:
+    """Called like a function; `update_wrapper` is all that tells what it wraps."""
+
+    def __init__(self, up: Any) -> None:
+        functools.update_wrapper(self, up)
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        return functools.partial(self.__wrapped__, instance)  # type: ignore[attr-defined]
+
+
+def _by(decorator: Any) -> type:
+    class Decorated(Base):
+        @decorator
+        def up(self) -> None:
+            self.db.executesql("CREATE VIEW v AS SELECT 1")
+
+        def down(self) -> None:
+            self.db.executesql("DROP VIEW IF EXISTS v")
+
+    return Decorated
+
+
+def _of(sql: str) -> type:
+    class Enclosing(Base):
+        def up(self) -> None:
+            self.db.executesql(sql)
+
+    return Enclosing
+
+
+class Helped(Base):
+    def up(self) -> None:
+        self.create(1)
+
+    def create(self, number: int) -> None:
+        self.db.executesql("CREATE VIEW v AS SELECT 1")
+
+    def down(self) -> None:
+        self.db.executesql("DROP VIEW IF EXISTS v")
+
+
+class Partly(Helped):
+    up = functools.partialmethod(Helped.create, 1)  # type: ignore[assignment]
+
+
+class Inheriting(Helped):
+    def up(self) -> None:
+        super().up()
+
+
+class Reading(Helped):
+    @property
+    def sql(self) -> str:
+        return "CREATE VIEW v AS SELECT 1"
+
+    def up(self) -> None:
+        self.db.executesql(self.sql)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        _by(_keeping_its_name),
+        _by(_with_another_name),
+        _by(_Decorator),
+        _of("CREATE VIEW v AS SELECT 1"),
+        Helped,
+        Partly,
+        Inheriting,
+        Reading,
+    ],
+)
+def test_what_up_leads_to_is_its_text(kind: type) -> None:
+    """Behind a decorator, in another method, in what it encloses: otherwise `down()` alone would seem to be the whole text."""
+    assert names_created(kind) == ("v",)
+    assert text_of(kind).is_complete
+    assert speaks_of(kind, "v")
 
 
 def test_a_docstring_is_not_what_it_does() -> None:

@@ -6,12 +6,13 @@ import dis
 import re
 from collections.abc import Iterable, Iterator
 from functools import cache, cached_property
+from itertools import chain
 from types import CodeType
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from migrate_graph.code_walk import classes_of_users, reached, strings_in, texts_of
+from migrate_graph.code_walk import classes_of_users, reached, reached_in, strings_in, texts_of
 from migrate_graph.quoting import bare, parted
 
 _NAME = r'(?:(?!IF\b)[^\W\d][\w$]*|"(?:[^"\0]|"")+")'
@@ -220,7 +221,9 @@ def _texts(kind: type, *methods: str) -> Iterator[tuple[str, bool]]:
         # Not `__doc__` or `__module__`: they are not SQL.
         values = [value for name, value in vars(base).items() if not name.startswith("__")]
         yield from ((text, False) for value in values for text in strings_in(value))
-    for value in reached(*(getattr(kind, method, None) for method in methods or ("up", "down"))):
+    methods = methods or ("up", "down")
+    of_class = reached_in(classes_of_users(kind), *methods)
+    for value in chain(reached(*(getattr(kind, method, None) for method in methods)), of_class):
         if isinstance(value, CodeType):
             yield from _texts_of_code(value)
         else:
