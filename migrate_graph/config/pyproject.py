@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 
 from migrate_graph.config.settings import Problem
+from migrate_graph.merge_conflicts import HINT, conflicts_in, unresolved
 from migrate_graph.messages import first_line
 from migrate_graph.redaction import redact
 from migrate_graph.user_files import SourceLocation
@@ -27,10 +28,7 @@ def tool_table(text: str, file: str, name: str, *, package: str = "") -> dict[st
     try:
         parsed = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        why = redact(first_line(error))
-        place = re.search(r" \(at line (\d+), column (\d+)\)", why)
-        where = f"{file}:{place[1]}:{place[2]}" if place else file
-        return Problem(f"{where}: not valid TOML: {why.replace(place[0], '') if place else why}", "correct the line")
+        return no_toml(error, text, file)
     except (ValueError, RecursionError) as error:  # a number with thousands of digits, brackets in brackets without end
         return Problem(f"{file}: cannot be read: {redact(first_line(error))}", "correct the value")
     tool = parsed.get("tool", {})
@@ -40,6 +38,22 @@ def tool_table(text: str, file: str, name: str, *, package: str = "") -> dict[st
     if package and (stray := _misnamed(parsed, tool, name, package)):
         return Problem(f"{_place_of(stray, text, file)}: nothing reads the table [{stray}]", f"write [tool.{name}]")
     return settings
+
+
+def no_toml(error: Exception, text: str, file: str) -> Problem:
+    """Return what is wrong with a file that is not valid TOML.
+
+    Args:
+        error: the error of the parser.
+        text: of the file.
+        file: its name, as it is shown.
+    """
+    if conflicts := conflicts_in(text):
+        return Problem(f"{file}:{conflicts[0].first}: {unresolved(conflicts)}", HINT)
+    why = redact(first_line(error))
+    place = re.search(r" \(at line (\d+), column (\d+)\)", why)
+    where = f"{file}:{place[1]}:{place[2]}" if place else file
+    return Problem(f"{where}: not valid TOML: {why.replace(place[0], '') if place else why}", "correct the line")
 
 
 def _misnamed(parsed: Mapping[str, object], tool: Mapping[str, object], name: str, package: str) -> str:

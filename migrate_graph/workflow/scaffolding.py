@@ -13,6 +13,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from migrate_graph.authoring.sql_view import relation_name
+from migrate_graph.config.pyproject import no_toml
 from migrate_graph.core.model import Migration, View, sequence_of
 from migrate_graph.core.uses import as_written
 from migrate_graph.errors import UsageError
@@ -64,7 +65,7 @@ def init(root: Path) -> tuple[Written, ...]:
     try:
         document = tomlkit.parse(written.text)
     except TOMLKitError as error:
-        raise UsageError(f"{pyproject.name} is not valid TOML: {error}", hint=again) from error
+        raise UsageError(no_toml(error, written.text, pyproject.name).message, hint=again) from error
     tool = document.get("tool", {})
     if not isinstance(tool, dict):
         raise UsageError(f"'tool' in {pyproject.name} is not a table", hint=again)

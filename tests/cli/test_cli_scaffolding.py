@@ -82,6 +82,11 @@ def test_init_keeps_every_byte_of_pyproject(shell) -> None:
     [
         ("migrations.py", "x = 1\n", "migrations.py exists already"),
         ("pyproject.toml", "[tool\n", "not valid TOML"),
+        (
+            "pyproject.toml",
+            "<<<<<<< HEAD\n[tool.migrate]\n=======\n>>>>>>> b\n",
+            "pyproject.toml:1: a merge conflict is not resolved",
+        ),
         ("pyproject.toml", "tool = {}\n", "cannot be appended"),
         ("pyproject.toml", "tool = 3\n", "is not a table"),
     ],

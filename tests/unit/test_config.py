@@ -498,3 +498,12 @@ def test_the_budget_of_a_rehearsal(tmp_path: Path, toml: str, environ: dict[str,
     config = load_config(project(tmp_path, f"[tool.migrate]\n{toml}\n"), environ)
     assert config.rehearse_budget == budget
     assert load_config(tmp_path, {"MIGRATE_REHEARSE_BUDGET": str(budget)}).rehearse_budget == budget, "as it is shown"
+
+
+def test_a_merge_conflict_in_pyproject_is_named_as_one(tmp_path: Path) -> None:
+    toml = '[tool.migrate]\n<<<<<<< HEAD\nschema = "a"\n=======\nschema = "b"\n>>>>>>> feature\n'
+    error = faults(project(tmp_path, toml))
+    assert (
+        "pyproject.toml:2: a merge conflict is not resolved, from line 2 to 6 (HEAD against feature)" in error.message
+    )
+    assert "git diff" in f"{error.message} {error.hint}"

@@ -19,6 +19,54 @@ __all__ = ["nothing_left", "project"]
 # --- what goes wrong ---------------------------------------------------------------------------------------------
 
 
+_CONFLICT = """from migrate_graph import migration
+
+<<<<<<< HEAD
+@migration
+def mine_1(db):
+    return True
+{base}=======
+@migration
+def theirs_1(db):
+    return True
+>>>>>>> feature
+"""
+
+
+@pytest.mark.parametrize("base", ["", "||||||| 1234567\nold = 1\n"], ids=["two sides", "three sides"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"], ids=["here", "of Windows"])
+def test_a_merge_conflict_is_named_as_one(project: Project, base: str, end: str) -> None:
+    """Whatever of it Python does not understand first."""
+    text = _CONFLICT.format(base=base)
+    last = text.count("\n")
+    error = fault(project({"migrations.py": text.replace("\n", end)}))
+    told = f"a merge conflict is not resolved, from line 3 to {last} (HEAD against feature)"
+    assert error.message == f"migrations.py could not be loaded: {told}"
+    assert str(error.source) == "migrations.py:3"
+    assert "delete the lines that begin with <<<<<<<, ======= and >>>>>>>" in error.hint
+
+
+def test_a_merge_conflict_in_a_function_of_an_imported_file(project: Project) -> None:
+    body = "def f():\n    x = 1\n<<<<<<<\n    x = 2\n=======\n    x = 3\n>>>>>>>\n"
+    error = fault(project({"migrations.py": "import billing\n", "billing.py": f"{body}\n{body}"}))
+    assert error.message.endswith("a merge conflict is not resolved, from line 3 to 7, and 1 more")
+    assert str(error.source) == "billing.py:3"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x = '''\n<<<<<<< HEAD\n=======\n'''\ndef (\n",
+        "x = '''\n=======\n>>>>>>> feature\n'''\ndef (\n",
+        "x = '''\n<<<<<<< HEAD\n>>>>>>> feature\n'''\ndef (\n",
+        "x = '''\n<<<<<<<<\n========\n>>>>>>>>\n'''\ndef (\n",
+        "exec('def (')\n'''\n<<<<<<< HEAD\n=======\n>>>>>>> feature\n'''\n",
+    ],
+)
+def test_what_only_looks_like_a_conflict_is_none(project: Project, text: str) -> None:
+    assert "SyntaxError: " in fault(project({"migrations.py": text})).message
+
+
 @pytest.mark.parametrize(
     ("text", "line", "message", "hint"),
     [
