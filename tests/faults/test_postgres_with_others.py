@@ -204,7 +204,7 @@ def test_a_server_process_that_is_frozen(told: bool, on_postgres: Field) -> None
     os.kill(pid, signal.SIGSTOP)
     try:
         goes_on(on_postgres)
-        line = process.wait_for("does not go on")
+        line = process.wait_for("does not react: it is busy, or stopped")
         assert "two_2" in line
         if told:
             ended = process.stop(signal.SIGTERM)

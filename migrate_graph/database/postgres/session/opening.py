@@ -368,9 +368,10 @@ class Sessions:
             return blocked_by(blocker, self.secrets)
         if row is None:
             return "its session on the server has ended"
-        return _WAITS.get(
-            row[1], f"the server waits for {row[1]}" if row[0] and row[0] != "Client" else "the server does not go on"
-        )
+        kind, event = row
+        if not kind or kind == "Client":  # a process that is stopped shows what it waited for before
+            return "its process on the server does not react: it is busy, or stopped, or the message to it was lost"
+        return _WAITS.get(event, f"its process on the server waits for {event}")
 
 
 _SEARCH_PATH = "SELECT pg_catalog.current_setting('search_path')"
