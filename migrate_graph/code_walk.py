@@ -75,9 +75,8 @@ def functions_of(value: object) -> Iterator[FunctionType]:
         value = value.fget
     elif isinstance(value, staticmethod | classmethod):
         value = value.__func__
-    elif not isinstance(
-        value, FunctionType
-    ):  # `classproperty`, `cached_property`, `partialmethod` and decorators keep it there
+    elif not isinstance(value, FunctionType):
+        # `classproperty`, `cached_property`, `partialmethod` and decorators keep it there.
         places = ("fget", "func", "__wrapped__")
         value = next((each for place in places if (each := getattr_static(value, place, None))), None)
     while isinstance(value, FunctionType):
