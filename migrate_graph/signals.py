@@ -36,6 +36,9 @@ _pthread_kill: Any = getattr(signal, "pthread_kill", None)
 # Seconds after which the connection is closed if the server does not react to a cancel request.
 _HANG_UP_AFTER = 1.2
 
+# Seconds to wait for the end of the thread that reads the signals. It ends at once, unless a body has closed its socket by the number.
+_LISTENER_ENDS_WITHIN = 2.0
+
 # `timeout` and service managers signal a process and its group at the same moment. Two signals within these seconds count as one.
 _SAME = 0.0002
 
@@ -142,7 +145,7 @@ class Interruption:
         reader, writer = self._ends = socket.socketpair()
         os.set_blocking(writer.fileno(), False)
         # All threads are started before a signal can arrive: a start inside a handler could need a lock that the interrupted code holds.
-        start_thread(self._listen, reader, name="signals")
+        listener = start_thread(self._listen, reader, name="signals")
         start_thread(self._cancel_when_heard, name="cancel")
         start_thread(self._hang_up_when_heard, name="hang up")
         self._handlers = {number: getsignal(number) for number in SIGNALS if _is_ours_to_take(number)}
@@ -162,6 +165,7 @@ class Interruption:
             self._to_hang_up.put(_STOP)
             if self._supervisor:
                 self._supervisor.let_go()
+            self._end(listener)
             self._close()
 
     @contextmanager
@@ -214,8 +218,23 @@ class Interruption:
             with suppress(OSError, ValueError):  # a body may have closed the pipe
                 signal.set_wakeup_fd(self._ends[1].fileno(), warn_on_full_buffer=False)
 
+    def _end(self, listener: threading.Thread) -> None:
+        """End the thread that reads from the wakeup socket, before the socket is closed.
+
+        The number of a closed socket soon means another file. A thread that still waits in `select` for the number holds that file open: if
+        it is the pipe by which `subprocess` learns that a program has started, `subprocess` waits for ever.
+        """
+        if not self._ends:
+            return  # a forked child has neither the sockets nor the thread
+        reader, writer = self._ends
+        with suppress(OSError):  # a body may have closed it
+            writer.shutdown(socket.SHUT_WR)
+        listener.join(_LISTENER_ENDS_WITHIN)
+        if listener.is_alive():
+            reader.detach()  # it stays open
+
     def _close(self) -> None:
-        """Close the wakeup sockets; the thread that reads from them ends."""
+        """Close the wakeup sockets."""
         for end in reversed(self._ends or ()):
             with suppress(OSError):  # a body may have closed them
                 end.close()

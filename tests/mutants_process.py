@@ -235,8 +235,8 @@ PROCESS = [
     Mutant(
         "the supervisor is let go at the end",
         "signals.py",
-        "                self._supervisor.let_go()\n            self._close()",
-        "                pass\n            self._close()",
+        "                self._supervisor.let_go()\n            self._end(listener)",
+        "                pass\n            self._end(listener)",
         "tests/faults/test_signals.py -k says_nothing",
     ),
     Mutant(

@@ -1,0 +1,69 @@
+"""The thread that reads signals ends with the block that listens for them."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import threading
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from migrate_graph import signals
+from migrate_graph.forks import file_of
+from migrate_graph.signals import Interruption
+
+
+def _listeners() -> set[threading.Thread]:
+    return {each for each in threading.enumerate() if each.name == "migrate_graph signals"}
+
+
+def test_no_thread_outlives_the_socket_that_it_reads_from() -> None:
+    """It waited for whatever file got the number of the socket next, and kept that open: `subprocess.run` then waited for ever."""
+    before = _listeners()
+    for _ in range(50):
+        with Interruption().listening():
+            assert len(_listeners() - before) == 1
+        assert _listeners() == before
+
+
+def test_the_socket_of_a_thread_that_is_late_stays_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    before, may_go = _listeners(), threading.Event()
+
+    def late(*files: Any) -> Any:
+        may_go.wait()
+        return select.select(*files)
+
+    monkeypatch.setattr(signals, "select", SimpleNamespace(select=late))
+    monkeypatch.setattr(signals, "_LISTENER_ENDS_WITHIN", 0)
+    interruption = Interruption()
+    with interruption.listening():
+        assert interruption._ends
+        number = interruption._ends[0].fileno()
+        known = file_of(number)
+    assert file_of(number) == known
+    may_go.set()
+    for each in _listeners() - before:
+        each.join()
+    os.close(number)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no forks")
+def test_a_forked_child_that_leaves_the_block_does_not_end_the_thread_of_its_parent() -> None:
+    before, parent, code = _listeners(), os.getpid(), 1
+    interruption = Interruption(leads=False)
+    try:
+        with interruption.listening():
+            child = os.fork()
+            if child:
+                assert os.waitpid(child, 0)[1] == 0
+                signal.raise_signal(signal.SIGTERM)
+                while not interruption.is_heard:
+                    pass
+                assert len(_listeners() - before) == 1
+        code = 0
+    finally:
+        if os.getpid() != parent:
+            os._exit(code)
