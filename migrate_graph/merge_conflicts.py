@@ -7,45 +7,42 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
-HINT = (
+_HINT = (
     "write what is to stand there, and delete the lines that begin with <<<<<<<, ======= and >>>>>>> (to keep both sides, only these); "
     "git diff shows every conflict"
 )
-"""What to do about a conflict."""
-
 _BEGINS = re.compile(r"<{7}(?: (?P<name>.*))?")
 _PARTS = re.compile(r"={7}")
 _ENDS = re.compile(r">{7}(?: (?P<name>.*))?")
 
 
-class Conflict(Struct, frozen=True):
-    """The lines between the markers of a conflict.
+class Unresolved(Struct, frozen=True):
+    """The conflicts that stand in a file.
 
     Attributes:
-        first: number of the line `<<<<<<<`.
-        last: number of the line `>>>>>>>`.
-        sides: what the two sides are called there; empty where they have no names.
+        line: number of the line where the first one begins.
+        message: what is wrong with the file.
+        hint: what to do.
     """
 
-    first: int
-    last: int
-    sides: tuple[str, ...]
+    line: int
+    message: str
+    hint: str = _HINT
 
 
-def conflicts_in(text: str) -> tuple[Conflict, ...]:
-    """Return the conflicts in a text, in the order of their lines."""
-    return tuple(_conflicts(text))
+def unresolved_in(text: str) -> Unresolved | None:
+    """Return the conflicts in a text; None without any."""
+    found = [*_conflicts(text)]
+    if not found:
+        return None
+    first, last, sides = found[0]
+    named = f" ({' against '.join(sides)})" if sides else ""
+    others = f", and {len(found) - 1} more" if len(found) > 1 else ""
+    return Unresolved(first, f"a merge conflict is not resolved, from line {first} to {last}{named}{others}")
 
 
-def unresolved(found: tuple[Conflict, ...]) -> str:
-    """Return what is wrong with a file that has these conflicts."""
-    conflict, *more = found
-    sides = f" ({' against '.join(conflict.sides)})" if conflict.sides else ""
-    others = f", and {len(more)} more" if more else ""
-    return f"a merge conflict is not resolved, from line {conflict.first} to {conflict.last}{sides}{others}"
-
-
-def _conflicts(text: str) -> Iterator[Conflict]:
+def _conflicts(text: str) -> Iterator[tuple[int, int, tuple[str, ...]]]:
+    """Yield the first and the last line of each conflict, and what its two sides are called there, as far as they have names."""
     first, ours, is_parted = 0, "", False
     for number, line in enumerate(text.split("\n"), start=1):
         line = line.removesuffix("\r")  # noqa: PLW2901 - of Windows
@@ -54,5 +51,5 @@ def _conflicts(text: str) -> Iterator[Conflict]:
         elif first and _PARTS.fullmatch(line):
             is_parted = True
         elif is_parted and (ends := _ENDS.fullmatch(line)):
-            yield Conflict(first, number, tuple(filter(None, (ours, ends["name"]))))
+            yield first, number, tuple(filter(None, (ours, ends["name"])))
             first, is_parted = 0, False

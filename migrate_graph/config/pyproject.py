@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping
 
 from migrate_graph.config.settings import Problem
-from migrate_graph.merge_conflicts import HINT, conflicts_in, unresolved
 from migrate_graph.messages import first_line
 from migrate_graph.redaction import redact
 from migrate_graph.user_files import SourceLocation
@@ -48,8 +47,10 @@ def no_toml(error: Exception, text: str, file: str) -> Problem:
         text: of the file.
         file: its name, as it is shown.
     """
-    if conflicts := conflicts_in(text):
-        return Problem(f"{file}:{conflicts[0].first}: {unresolved(conflicts)}", HINT)
+    from migrate_graph.merge_conflicts import unresolved_in
+
+    if conflict := unresolved_in(text):
+        return Problem(f"{file}:{conflict.line}: {conflict.message}", conflict.hint)
     why = redact(first_line(error))
     place = re.search(r" \(at line (\d+), column (\d+)\)", why)
     where = f"{file}:{place[1]}:{place[2]}" if place else file

@@ -116,6 +116,10 @@ class StoredView(Struct, frozen=True):
     definition: str = ""
 
 
+FLUSH = "flush"
+"""The pending task to flush the cache."""
+
+
 class History(Struct, frozen=True, dict=True):
     """What one database remembers; the empty history is a history.
 

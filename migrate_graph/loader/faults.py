@@ -8,17 +8,18 @@ import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from migrate_graph import merge_conflicts
 from migrate_graph.errors import DeclarationError, LoadError, MigrateGraphError, NoRoom
 from migrate_graph.lacking import lacking
 from migrate_graph.loader.paths import Places
-from migrate_graph.merge_conflicts import Conflict, conflicts_in, unresolved
 from migrate_graph.messages import did_you_mean, similar
 from migrate_graph.redaction import redact
 from migrate_graph.tracebacks import user_location, user_traceback
 from migrate_graph.user_files import SourceLocation
+
+if TYPE_CHECKING:
+    from migrate_graph.merge_conflicts import Unresolved
 
 _CORRECT: Final = "correct the line named; nothing was connected and nothing was changed"
 _UNKNOWN: Final = SourceLocation("<unknown>", 1)
@@ -88,9 +89,9 @@ def as_load_errors(
     except BaseException as error:
         at = user_location(error)
         where = source or at or SourceLocation(str(file), 1)
-        conflicts = _conflicts(error)
-        if conflicts:
-            where = SourceLocation(where.path, conflicts[0].first)
+        conflict = _conflict_in(error)
+        if conflict is not None:
+            where = SourceLocation(where.path, conflict.line)
         what = subject or places.shown(str(file))
         # A MemoryError before a line of the file ran: so Python refuses a source that is nested too deeply.
         is_too_deep = isinstance(error, MemoryError) and at is None
@@ -98,21 +99,23 @@ def as_load_errors(
             told = f"{what} could not be loaded: {lack.message}"
             raise NoRoom(redact(told), hint=lack.hint, source=places.place(where)) from error
         raise LoadError(
-            redact(f"{what} could not be loaded: {unresolved(conflicts) if conflicts else _sentence(error)}"),
-            hint=merge_conflicts.HINT if conflicts else redact(_hint_for(error, places, where)),
+            redact(f"{what} could not be loaded: {conflict.message if conflict else _sentence(error)}"),
+            hint=conflict.hint if conflict else redact(_hint_for(error, places, where)),
             source=places.place(where),
             details=redact(user_traceback(error)),
         ) from error
 
 
-def _conflicts(error: BaseException) -> tuple[Conflict, ...]:
-    """Return the conflicts of a merge in a file that is no Python; without any, something else is wrong in it."""
+def _conflict_in(error: BaseException) -> Unresolved | None:
+    """Return the conflict of a merge in a file that is no Python; None: something else is wrong in it."""
     if not isinstance(error, SyntaxError) or not error.filename:
-        return ()
+        return None
+    from migrate_graph.merge_conflicts import unresolved_in
+
     try:
-        return conflicts_in(Path(error.filename).read_text("utf-8", errors="replace"))
+        return unresolved_in(Path(error.filename).read_text("utf-8", errors="replace"))
     except (OSError, ValueError):  # the text did not come from a file
-        return ()
+        return None
 
 
 def _sentence(error: BaseException) -> str:

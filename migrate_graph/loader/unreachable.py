@@ -8,10 +8,12 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 from migrate_graph.authoring import Collector, ViewMigrationManager, declared_at
 from migrate_graph.authoring.declare import migration
+from migrate_graph.code_walk import reached
 from migrate_graph.core.model import DecoratedAbove, Migration, UnreachedFile
 from migrate_graph.loader.declarations import (
     declarations_in,
@@ -82,13 +84,32 @@ def decorators_above(places: Places, collector: Collector) -> tuple[DecoratedAbo
 
 
 def _above_migration(decorators: Sequence[ast.expr], scope: Mapping[str, Any]) -> Sequence[ast.expr]:
-    """Return the decorators that stand above `@migration`; none where it is not among them."""
-    for at, each in enumerate(decorators):
-        named = each.func if isinstance(each, ast.Call) else each
-        is_ours = isinstance(named, ast.Name) and scope.get(named.id) is migration
-        if is_ours or (isinstance(named, ast.Attribute) and named.attr == migration.__name__):
-            return decorators[:at]
+    """Return the decorators that stand above `@migration`, whatever it is called there; none where it is not among them."""
+    for is_meant in (_is_migration, _calls_migration):
+        for at, each in enumerate(decorators):
+            if is_meant(each.func if isinstance(each, ast.Call) else each, scope):
+                return decorators[:at]
     return ()
+
+
+def _is_migration(decorator: ast.expr, scope: Mapping[str, Any]) -> bool:
+    """Return whether a decorator is `@migration`, also under another name or with arguments that are given already."""
+    is_named_so = isinstance(decorator, ast.Attribute) and decorator.attr == migration.__name__
+    return is_named_so or any(each is migration for each in chain_of(_meant(decorator, scope)))
+
+
+def _calls_migration(decorator: ast.expr, scope: Mapping[str, Any]) -> bool:
+    """Return whether a decorator is a function of the user that declares migrations."""
+    declares = migration.__code__.co_filename
+    reaches = reached(*chain_of(_meant(decorator, scope)))
+    return any(isinstance(each, CodeType) and each.co_filename == declares for each in reaches)
+
+
+def _meant(expression: ast.expr, scope: Mapping[str, Any]) -> Any:
+    """Return what a name, or an attribute of a name, stands for; None where that is not known."""
+    if isinstance(expression, ast.Attribute):
+        return inspect.getattr_static(_meant(expression.value, scope), expression.attr, None)
+    return scope.get(expression.id) if isinstance(expression, ast.Name) else None
 
 
 def _identity(file: str) -> tuple[int, int] | str:

@@ -14,7 +14,6 @@ from migrate_graph.core.history import History
 from migrate_graph.core.rules import RULES, Doing, Severity
 from migrate_graph.errors import ExitCode, StalePlan, UsageError
 from migrate_graph.workflow.assessment import Assessment, Judging, Selection, assess
-from migrate_graph.workflow.cache import remember_flush, require_address
 from migrate_graph.workflow.coalescing import coalesces
 from migrate_graph.workflow.locked import locked
 from migrate_graph.workflow.locked_run import LockedRun
@@ -79,7 +78,10 @@ def apply_project(project: Project, options: ApplyOptions, observer: Observer) -
     options = _settled(options, config, observer)
     assess(project, judging=_judging(options)).refuse_what_no_history_excuses(doing="apply")
     flag = flag_of(config)
-    require_address(config)
+    if config.redis_host:
+        from migrate_graph.workflow.cache import require_address
+
+        require_address(config)
     if flag and flag.is_set():
         return _already_complete(flag, observer)
     with locked(config, observer, wait=options.lock_wait) as (backend, lock, interruption):
@@ -91,7 +93,9 @@ def apply_project(project: Project, options: ApplyOptions, observer: Observer) -
             return ExitCode.OK
         restored = restore(backend, config, observer, interruption) is not None if history is None else False
         backend.prepare()
-        if restored:
+        if restored and config.redis_host:
+            from migrate_graph.workflow.cache import remember_flush
+
             remember_flush(config, backend)
         reading = read_and_repair(project, backend, observer, interruption, restored=restored, history=history)
         reading = record_existing_views(project, backend, observer, reading)

@@ -6,16 +6,13 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from migrate_graph.core.events import Observer, Warned
+from migrate_graph.core.history import FLUSH
 from migrate_graph.errors import PendingTaskFailed
 
 if TYPE_CHECKING:
     from migrate_graph.config import Config
-    from migrate_graph.core.history import History
     from migrate_graph.database import Backend
     from migrate_graph.signals import Interruption
-
-_FLUSH = "flush"
-"""The name in the journal of a cache flush that is still to be done."""
 
 
 def require_address(config: Config) -> None:
@@ -30,15 +27,10 @@ def require_address(config: Config) -> None:
         check_address(config.redis_host)
 
 
-def flush_is_pending(history: History) -> bool:
-    """Return whether a run has ended before it could flush the cache."""
-    return _FLUSH in history.pending_tasks
-
-
 def remember_flush(config: Config, backend: Backend, *, run: str | None = None) -> None:
     """Write down that the cache must be flushed: if this process dies, the next run does it."""
     if config.redis_host:
-        backend.add_task(_FLUSH, run=run or str(uuid4()))
+        backend.add_task(FLUSH, run=run or str(uuid4()))
 
 
 def flush_before_restore(config: Config, observer: Observer, interruption: Interruption) -> None:
@@ -62,7 +54,7 @@ def flush(config: Config, backend: Backend, observer: Observer, interruption: In
         _flush(config, observer, interruption)
     except PendingTaskFailed as error:
         return error
-    backend.finish_task(_FLUSH)
+    backend.finish_task(FLUSH)
     return None
 
 
@@ -70,7 +62,7 @@ def leave_alone(config: Config, backend: Backend, observer: Observer) -> None:
     """Report that nothing changed, so that the cache is not flushed."""
     if config.redis_host:
         observer(Warned("nothing changed, so the cache was left alone"))
-        backend.finish_task(_FLUSH)
+        backend.finish_task(FLUSH)
 
 
 def _flush(config: Config, observer: Observer, interruption: Interruption) -> None:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 from migrate_graph import __version__
 from migrate_graph.core.events import Observer, Outcome, Result, RunFinished, RunStarted, StepFinished, Warned
+from migrate_graph.core.history import FLUSH
 from migrate_graph.errors import ExitCode, MigrateGraphError, PendingTaskFailed
 from migrate_graph.executor import Checkpoint, checkpoints
 from migrate_graph.loader import user_imports
 from migrate_graph.messages import counted, some
-from migrate_graph.workflow import cache
 from migrate_graph.workflow.project import Project, Reading, database_settings, weaving_options
 from migrate_graph.workflow.repair import decision_needed, read_and_repair, refresh
 
@@ -49,14 +49,16 @@ class LockedRun:
         self._reading = reading
         self._observer = observer
         self._run = str(uuid.uuid4())
-        self._flush_is_pending = cache.flush_is_pending(reading.history)
+        self._flush_is_pending = FLUSH in reading.history.pending_tasks
         self._is_side_by_side = False
         self._segments: tuple[Segment, ...] = ()
 
     def remember_flush(self) -> None:
         """Record, before anything is committed, that the cache must be flushed: if this process dies, the next run does it."""
-        if not self._flush_is_pending and self._plan.steps:
-            cache.remember_flush(self._config, self._backend, run=self._run)
+        if self._config.redis_host and not self._flush_is_pending and self._plan.steps:
+            from migrate_graph.workflow.cache import remember_flush
+
+            remember_flush(self._config, self._backend, run=self._run)
 
     def execute(self, options: ApplyOptions, lock: Lock, interruption: Interruption) -> RunFinished:
         """Run the plan."""
@@ -283,6 +285,10 @@ class LockedRun:
 
     def _flush(self, interruption: Interruption, *, changed: bool) -> PendingTaskFailed | None:
         """Flush the cache when this run has changed something, or when an earlier run could not flush it; return the failure, or None."""
+        if not self._config.redis_host:
+            return None
+        from migrate_graph.workflow import cache
+
         if changed or self._flush_is_pending:
             return cache.flush(self._config, self._backend, self._observer, interruption)
         cache.leave_alone(self._config, self._backend, self._observer)

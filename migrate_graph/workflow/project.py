@@ -200,8 +200,19 @@ def rule_settings(
         warn=(*config.warn, "MG104") if project.one_of_many else tuple(config.warn),
         strict=strict,
         ledger=config.migrate_table,
+        schema=_schema_of(config),
         budget=config.rehearse_budget,
     )
+
+
+def _schema_of(config: Config) -> str:
+    """Return the schema that a name without one means; empty where the role decides."""
+    from migrate_graph.database import is_one_file
+    from migrate_graph.database.names import schema_names
+
+    if config.has_database and is_one_file(config.migrate_uri):
+        return "main"
+    return next(iter(schema_names(config.search_path or "")), "")
 
 
 def database_settings(config: Config, *, connect_wait: float | None = None) -> Settings:

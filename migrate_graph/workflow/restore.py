@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from migrate_graph.config import SourceKind
 from migrate_graph.core.events import Observer
 from migrate_graph.errors import PendingTaskFailed, RestoreError
-from migrate_graph.workflow.cache import flush, flush_before_restore, remember_flush, require_address
 from migrate_graph.workflow.locked import locked, working
 
 if TYPE_CHECKING:
@@ -33,6 +32,8 @@ def restore_database(
         RestoreError: there is no backup, it is refused, or the database is not empty.
         PendingTaskFailed: the backup is restored, and the cache could not be flushed; the next run of `apply` does it.
     """
+    from migrate_graph.workflow.cache import flush, remember_flush, require_address
+
     require_address(config)
     with locked(config, observer, wait=lock_wait) as (backend, _, interruption):
         if backend.has_ledger():
@@ -84,6 +85,8 @@ def restore(
     found = backup_for(backend, config, named=backup)
     if found is None:
         return None
+    from migrate_graph.workflow.cache import flush_before_restore
+
     with interruption.stopping(lambda: None):  # the signal itself ends the wait for psql, and psql is ended then
         dump = verify(
             found,

@@ -212,3 +212,24 @@ def test_the_tables_name_options_that_exist() -> None:
         for rule in command.together:
             told = [rule.option, *(each for each in (*rule.needs, *rule.excludes) if not isinstance(each, Condition))]
             assert {each.partition("=")[0] for each in told} <= known, path
+
+
+@pytest.mark.parametrize(
+    ("schema", "uri", "name", "found"),
+    [
+        ("shop, public", None, "shop.ewh_implemented_features_views", True),
+        ("shop, public", None, "public.ewh_implemented_features_views", False),
+        (None, "sqlite://x.db", "main.ewh_implemented_features", True),
+        (None, None, "shop.ewh_implemented_features", False),
+    ],
+)
+def test_a_view_called_like_a_table_of_this_tool_with_its_schema(
+    shell, schema: str | None, uri: str | None, name: str, found: bool
+) -> None:
+    (shell.path / "pyproject.toml").write_text(f'[tool.migrate]\nschema = "{schema}"\n' if schema else "")
+    (shell.path / "migrations.py").write_text(
+        "from migrate_graph import SqlView, migration\n\n@migration\ndef one_1(db):\n    return True\n\n"
+        f'class V(SqlView):\n    since = "one_1"\n    name = "{name}"\n    query = "SELECT 1 AS x"\n'
+    )
+    ran = shell("check", **({"MIGRATE_URI": uri} if uri else {}))
+    assert ("MG217" in ran.out) is found, ran.out

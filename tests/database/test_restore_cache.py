@@ -13,7 +13,7 @@ from bodies import ask
 from migrate_graph import Config
 from migrate_graph.core.events import Event
 from migrate_graph.errors import ConfigError, PendingTaskFailed
-from migrate_graph.workflow import apply, restore
+from migrate_graph.workflow import cache, restore
 from migrate_graph.workflow.apply import ApplyOptions, apply_project
 from migrate_graph.workflow.project import open_project
 
@@ -84,7 +84,7 @@ WAYS = {"restore": Place.restore, "apply": Place.apply}
 def test_the_cache_is_flushed(way: str, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also of what came into it while the backup was restored."""
     _after(restore, "backup_for", monkeypatch, place.fill)
-    _after(restore, "flush_before_restore", monkeypatch, place.fill)
+    _after(cache, "flush_before_restore", monkeypatch, place.fill)
     WAYS[way](place)
     assert place.cache.dbsize() == 0
     assert place.pending() == []
@@ -94,7 +94,7 @@ def test_the_cache_is_flushed(way: str, place: Place, monkeypatch: pytest.Monkey
 def test_killed_before_the_flush_can_be_noted(way: str, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """The restored database has no place for the note yet, and the next run finds nothing to do: so the cache was flushed before."""
     with monkeypatch.context() as patched:
-        patched.setattr(restore if way == "restore" else apply, "remember_flush", lambda *_, **__: _die())
+        patched.setattr(cache, "remember_flush", lambda *_, **__: _die())
         with pytest.raises(Killed):
             WAYS[way](place)
     assert ask(place.uri, "SELECT name FROM ewh_implemented_features") == [("one_1",)]
@@ -106,7 +106,7 @@ def test_killed_before_the_flush_can_be_noted(way: str, place: Place, monkeypatc
 @pytest.mark.parametrize("way", WAYS)
 def test_killed_when_the_flush_is_noted(way: str, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
-        _after(restore if way == "restore" else apply, "remember_flush", patched, _die)
+        _after(cache, "remember_flush", patched, _die)
         with pytest.raises(Killed):
             WAYS[way](place)
     place.fill()

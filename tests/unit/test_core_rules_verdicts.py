@@ -453,6 +453,7 @@ def test_several_names_in_one_text_are_told_for_views_too() -> None:
         ("ledger", ("ledgers", "ledger_drift"), False),
         ("my ledger", ('"my ledger_views"',), True),
         ("ledger", (), False),
+        ("ledger", ("Shop.ledger",), False),
     ],
 )
 def test_a_view_may_not_be_called_like_a_table_of_this_tool(
@@ -460,6 +461,23 @@ def test_a_view_may_not_be_called_like_a_table_of_this_tool(
 ) -> None:
     graph = graph_of("a", views={"V": {"relations": relations}})
     settings = RuleSettings(select=("MG217",), ledger=ledger)
+    assert bool(check(graph, settings=settings)) is found
+
+
+@pytest.mark.parametrize(
+    ("ledger", "relation", "found"),
+    [
+        ("ledger", "Shop.ledger", True),
+        ("ledger", '"shop".ledger_views', True),
+        ("ledger", '"Shop".ledger', False),
+        ("ledger", "billing.ledger", False),
+        ("shop.ledger", "ledger_journal", True),
+        ("billing.ledger", "ledger_journal", False),
+    ],
+)
+def test_a_name_without_a_schema_is_one_in_the_configured_schema(ledger: str, relation: str, found: bool) -> None:
+    graph = graph_of("a", views={"V": {"relations": (relation,)}})
+    settings = RuleSettings(select=("MG217",), ledger=ledger, schema="shop")
     assert bool(check(graph, settings=settings)) is found
 
 

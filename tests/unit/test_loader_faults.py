@@ -350,7 +350,7 @@ def test_decorators_above_the_declaration_are_found(project: Project) -> None:
         {
             "migrations.py": """
                 import migrate_graph as mg
-                from functools import wraps
+                from functools import partial, wraps
                 from migrate_graph import migration as declared
                 def timed(body, *_):
                     return wraps(body)(lambda db: body(db))
@@ -381,6 +381,23 @@ def test_decorators_above_the_declaration_are_found(project: Project) -> None:
                     return timed(declared(body))
                 @own
                 def three(db): ...
+                class Ours:
+                    step = staticmethod(declared)
+                @timed
+                @Ours.step
+                def four(db): ...
+                tagged = partial(declared, tags=["x"])
+                @timed
+                @tagged
+                def five(db): ...
+                def after(*names):
+                    return declared(requires=names)
+                @timed
+                @after("fine")
+                def six(db): ...
+                @timed
+                @{"of a": declared}["of a"]
+                def unknown(db): ...
                 """
         }
     )
@@ -388,8 +405,12 @@ def test_decorators_above_the_declaration_are_found(project: Project) -> None:
     assert [(each.migration, each.decorators, str(each.source)) for each in registry.decorated_above] == [
         ("one", ("timed", "tried(3)"), "migrations.py:11"),
         ("two", ("timed",), "migrations.py:15"),
+        ("four", ("timed",), "migrations.py:36"),
+        ("five", ("timed",), "migrations.py:40"),
+        ("six", ("timed",), "migrations.py:45"),
     ]
-    assert [each.name for each in registry.migrations] == ["one", "two", "fine", "right", "again", "body", "three"]
+    declared = [each.name for each in registry.migrations]
+    assert declared == ["one", "two", "fine", "right", "again", "body", "three", "four", "five", "six", "unknown"]
 
 
 def test_functions_that_lost_their_decorator_are_found(project: Project) -> None:

@@ -34,6 +34,7 @@ class RuleSettings(Struct, frozen=True):
         strict: warnings count as errors.
         ledger_name_length: width of the ledger's name column, in characters.
         ledger: the setting `migrate_table`.
+        schema: the schema that a name without one means; empty: it is not known.
         budget: what a migration may cost before a rehearsal objects.
     """
 
@@ -44,6 +45,7 @@ class RuleSettings(Struct, frozen=True):
     strict: bool = False
     ledger_name_length: int = 512
     ledger: str = "ewh_implemented_features"
+    schema: str = ""
     budget: Budget = field(default_factory=Budget)
 
     def severity_of(self, rule: Rule, milder: Severity | None = None) -> Severity:
@@ -119,6 +121,7 @@ def check(
         settings.budget,
         drifted,
         ledger=settings.ledger,
+        schema=settings.schema,
     )
     judge = _Judge(context, settings, doing, asked=history is not None)
     given = {Needs.HISTORY: history, Needs.BASE: base, Needs.REHEARSAL: rehearsed, Needs.FOOTPRINTS: footprints}

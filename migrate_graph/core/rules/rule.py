@@ -245,6 +245,7 @@ class Context(Struct, dict=True):
         budget: what a migration may cost.
         drifted: what somebody changed in the database by hand; empty where nobody has looked.
         ledger: the setting `migrate_table`.
+        schema: the schema that a name without one means; empty: it is not known.
         passes_history_over: what the running rule finds about applied migrations would not be shown, so it may leave them out.
     """
 
@@ -260,6 +261,7 @@ class Context(Struct, dict=True):
     drifted: tuple[Drifted, ...]
     passes_history_over: bool = False
     ledger: str = ""
+    schema: str = ""
     _suggestions_left: int = _SUGGESTIONS
 
     @cached_property

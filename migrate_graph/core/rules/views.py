@@ -264,7 +264,7 @@ def view_named_like_the_ledger(context: Context) -> Iterator[Hit]:
     ## What it finds
 
     A view that has the name of the ledger (the setting `migrate_table`), or of one of the tables beside it, which end in
-    `_journal` and `_views`.
+    `_journal` and `_views`. A name without a schema is one in the schema of the setting `schema`.
 
     ```python
     class Journal(SqlView):
@@ -288,12 +288,13 @@ def view_named_like_the_ledger(context: Context) -> Iterator[Hit]:
     ```
     """
     is_plain = context.ledger.replace(".", "").isidentifier()
+    usual = [context.schema] if context.schema else []
     *schema, table = parts_of(context.ledger) if is_plain else [context.ledger]
     own = {table, f"{table}_journal", f"{table}_views"}
     for view in context.graph.views.values():
         for relation in view.relations:
             *where, name = parts_of(relation)
-            if name in own and where == schema:
+            if name in own and (where or usual) == (schema or usual):
                 message = (
                     f"view {quoted(view.name)} is called {quoted(name)} in the database, as a table of this tool is"
                 )

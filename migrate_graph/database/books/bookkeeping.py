@@ -16,7 +16,6 @@ from msgspec.structs import replace
 from migrate_graph.core.events import LockHolder, LockWaiting, Observer
 from migrate_graph.core.history import AttemptState, History, StoredView
 from migrate_graph.database.books.ledger import AttemptKey, Known, Ledger
-from migrate_graph.database.books.obstacles import cannot_record
 from migrate_graph.database.books.view_ledger import LedgerRow, ViewLedger
 from migrate_graph.errors import DatabaseError, LockTimeout
 from migrate_graph.foreign_text import storable
@@ -202,6 +201,8 @@ class Bookkeeping(ABC):
 
     def _refuse_to_record(self, faults: Sequence[str]) -> None:
         if faults:
+            from migrate_graph.database.books.obstacles import cannot_record
+
             raise cannot_record(self.label, faults)
 
     def _try(self, name: str, *, installed: bool) -> None:

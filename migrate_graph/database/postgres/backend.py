@@ -17,7 +17,6 @@ from migrate_graph.core.events import LockAcquired, LockHolder, Observer, Warned
 from migrate_graph.core.model import Migration, TransactionMode
 from migrate_graph.database.books.bookkeeping import Bookkeeping
 from migrate_graph.database.books.ledger import AttemptKey, Ledger
-from migrate_graph.database.books.obstacles import Obstacles
 from migrate_graph.database.books.view_ledger import ViewLedger
 from migrate_graph.database.driver_errors import AttemptFailed, Trouble, TroubleKind
 from migrate_graph.database.names import POSTGRES, TableNames
@@ -55,6 +54,7 @@ if TYPE_CHECKING:
     from migrate_graph.core.history import History
     from migrate_graph.database import AtomicIntent, Lock, RehearsingBackend, Settings, Work
     from migrate_graph.database.backup.dump import VerifiedDump
+    from migrate_graph.database.books.obstacles import Obstacles
     from migrate_graph.database.contents import Contents
     from migrate_graph.database.postgres.atomic import PostgresAtomicRun
     from migrate_graph.database.postgres.seated import Seat, SeatedBackend
@@ -554,6 +554,8 @@ class PostgresBackend(Bookkeeping):
         )
 
     def obstacles(self) -> Obstacles:
+        from migrate_graph.database.books.obstacles import Obstacles
+
         if not self._ledger.names.schema:
             return Obstacles(refused=without_schema(self._settings.schema, self.label))
         return obstacles_of(self._execute, self._ledger, self.label, self._present())

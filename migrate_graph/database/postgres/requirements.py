@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from msgspec.structs import replace
 
 from migrate_graph.core.events import Observer, Warned
 from migrate_graph.database.books.ledger import Ledger
-from migrate_graph.database.books.obstacles import Obstacles, twice, unfilled
 from migrate_graph.database.postgres.own_tables import distrusted
 from migrate_graph.database.postgres.session.trouble import HINTS
 from migrate_graph.database.room import Room
 from migrate_graph.errors import DatabaseRefused
 from migrate_graph.quoting import quote_identifier
+
+if TYPE_CHECKING:
+    from migrate_graph.database.books.obstacles import Obstacles
 
 _READ_ONLY = "the server is read-only (a standby, or default_transaction_read_only)"
 
@@ -139,6 +141,8 @@ def unmet(execute: Execute, ledger: Ledger, label: str, present: Collection[str]
         label: name of the database in output.
         present: which of the tool's tables exist.
     """
+    from migrate_graph.database.books.obstacles import Obstacles, twice, unfilled
+
     tables = ledger.names
     ledgers, journal, views = ([tables.quoted(name)] if name in present else [] for name in tables.all)
     read_only, inserts, permitted, width, lonely, wanting, is_guarded = execute(
@@ -179,6 +183,8 @@ def obstacles_of(execute: Execute, ledger: Ledger, label: str, present: Collecti
         label: name of the database in output.
         present: which of the tool's tables exist.
     """
+    from migrate_graph.database.books.obstacles import Obstacles
+
     if ledger.names.ledger not in present:
         return Obstacles()
     found = unmet(execute, ledger, label, present)

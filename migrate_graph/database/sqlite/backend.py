@@ -19,7 +19,6 @@ from migrate_graph.core.events import Connecting, LockAcquired, LockHolder, Obse
 from migrate_graph.core.model import Migration
 from migrate_graph.database.books.bookkeeping import Bookkeeping
 from migrate_graph.database.books.ledger import AttemptKey, Ledger
-from migrate_graph.database.books.obstacles import Obstacles, twice, unfilled
 from migrate_graph.database.books.view_ledger import ViewLedger
 from migrate_graph.database.dal import DalSource
 from migrate_graph.database.driver_errors import AGAIN, HAS_ROOM, IS_FREE, IS_WRITABLE, Trouble, TroubleKind
@@ -43,6 +42,7 @@ if TYPE_CHECKING:
     from migrate_graph.core.footprint import Size
     from migrate_graph.database import AtomicIntent, Lock, RehearsingBackend, Settings, Work
     from migrate_graph.database.backup.dump import VerifiedDump
+    from migrate_graph.database.books.obstacles import Obstacles
     from migrate_graph.database.contents import Contents
     from migrate_graph.database.scratch_database import Scratch
     from migrate_graph.database.sqlite.atomic import SqliteAtomicRun
@@ -544,6 +544,8 @@ class SqliteBackend(Bookkeeping):
         self._refuse_to_record(faults or (self._tried(names, installed=installed) if is_guarded else []))
 
     def obstacles(self) -> Obstacles:
+        from migrate_graph.database.books.obstacles import Obstacles, twice, unfilled
+
         ledger = self._ledger.names.ledger
         if not self.has_ledger():
             return Obstacles()
