@@ -15,11 +15,13 @@ from migrate_graph.core.plan import Plan, build_plan
 from migrate_graph.core.rules import RULES, Doing, Finding, Needs, Rule, RuleSettings, Severity, check
 from migrate_graph.core.selection import select as select_nodes
 from migrate_graph.core.states import States, standing_of, states_of
+from migrate_graph.core.timeline import Timeline
 from migrate_graph.errors import ExitCode, InvalidGraph, MigrateGraphError
 from migrate_graph.messages import counted
 from migrate_graph.workflow.project import Project, Reading, rule_settings, unknown_name, would_refuse
 
 if TYPE_CHECKING:
+    from migrate_graph.core.history import StoredView
     from migrate_graph.core.traces import Traces
     from migrate_graph.workflow.revision import Base
 
@@ -183,6 +185,15 @@ class Assessment(Struct, frozen=True, kw_only=True, eq=False, dict=True):
             for node, known in self.states.items()
             if node.kind is NodeKind.VIEW and known.changed
         }
+
+    @cached_property
+    def views_brought_back(self) -> tuple[StoredView, ...]:
+        """The views that an earlier run left down, and that `apply` brings back before it runs anything; a run at work does so itself."""
+        history, graph = self.reading.history, self.graph
+        if not history.views_down or self.reading.lock_holder is not None:
+            return ()
+        living = Timeline(graph).living(history.applied)
+        return tuple(each for each in history.views_down if each.manager in living or each.manager not in graph.views)
 
     @property
     def exit_code(self) -> int:

@@ -335,11 +335,13 @@ def plan_text(shown: _Shown, style: TextStyle) -> Iterator[str]:
     yield from style.lines(_plan_heading(planned.project, plan, reading), indent=4, tone="bold")
     if planned.note:
         yield style.paint(f"({planned.note})", "muted" if planned.refusal is None else "warning")
-    if reading.history.views_unfilled:
-        names = ", ".join(
-            f"{one_line(each.relation)} ({one_line(each.manager)})" for each in reading.history.views_unfilled
-        )
-        yield from style.lines(f"without their rows, so refreshed first: {names}", indent=4, tone="warning")
+    for told, views in (
+        ("left down by an earlier run, so brought back first", planned.views_brought_back),
+        ("without their rows, so refreshed first", reading.history.views_unfilled),
+    ):
+        if views:
+            names = ", ".join(f"{one_line(each.relation)} ({one_line(each.manager)})" for each in views)
+            yield from style.lines(f"{told}: {names}", indent=4, tone="warning")
     yield ""
     edited = planned.edited_views
     yield from _steps_text(shown, style)
@@ -537,6 +539,7 @@ def plan_document(shown: _Shown, *, exit_code: int) -> dict[str, Any]:
             for each in plan.blocked
         ],
         **fields_of(plan, "applied interrupted orphans unselected added"),
+        "views_down": [*map(stored_view_document, planned.views_brought_back)],
         "views_unfilled": [*map(stored_view_document, planned.reading.history.views_unfilled)],
         "edited_views": [name for name, place in planned.edited_views.items() if not place],
         "atomic": atomic_document(plan) if shown.atomic else None,
