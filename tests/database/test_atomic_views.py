@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any
 
 import psycopg2
@@ -353,4 +353,33 @@ def test_an_exception_swallowed_in_a_block_undoes_all(shop: Shop) -> None:
     finished = shop.run(_opens("one", shop.v, _column("a")), _named("two", swallows), opens=("one", "two"))
     assert [result.outcome for result in finished.results] == [Outcome.ROLLED_BACK, Outcome.RAISED]
     assert "views are still down" in finished.results[1].error
+    _is_whole(shop.uri, shop.stand, "V", "W")
+
+
+def _swallows_that_it_does_not_come_up(db: Any) -> None:
+    with suppress(Exception):
+        db.executesql("SELECT * FROM v")
+
+
+def test_a_view_that_does_not_come_up_for_whoever_swallows_that_undoes_all(shop: Shop) -> None:
+    finished = shop.run(
+        _opens("one", shop.v, "ALTER TABLE base RENAME COLUMN id TO number"),
+        _named("two", _swallows_that_it_does_not_come_up),
+        _named("three", lambda _: None),
+        opens=("one", "three"),
+    )
+    assert [result.outcome for result in finished.results] == [Outcome.RAISED, Outcome.NOT_REACHED, Outcome.NOT_REACHED]
+    _is_whole(shop.uri, shop.stand, "V", "W")
+
+
+def test_views_come_up_although_a_body_records_the_migration_that_was_to_bring_them_up(shop: Shop) -> None:
+    record = "INSERT INTO ewh_implemented_features (name, installed) VALUES ('three', 'T')"
+    finished = shop.run(
+        _opens("one", shop.v, _column("a")),
+        _sql("two", record),
+        _opens("three", shop.v, _column("b")),
+        opens=("one", "three"),
+    )
+    assert finished.succeeded, [result.error for result in finished.results]
+    assert any("begins again, carefully" in event.message for event in shop.stand.told(Warned))
     _is_whole(shop.uri, shop.stand, "V", "W")

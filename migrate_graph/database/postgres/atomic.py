@@ -353,6 +353,7 @@ class PostgresAtomicRun(Struct, eq=False):
     def commit(self, guard: Callable[[], None]) -> None:
         if self.connection is None:
             return
+        self.held.require_none()
         guard()
         self.sessions.patiently(self.connection, "committing the run", self._commit)
 

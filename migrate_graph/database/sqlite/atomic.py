@@ -278,6 +278,7 @@ class SqliteAtomicRun(Struct, eq=False):
     def commit(self, guard: Callable[[], None]) -> None:
         if self.connection is None:
             return
+        self.held.require_none()
         guard()
         self.connection.held_up = self.held_up("committing the run")
         try:

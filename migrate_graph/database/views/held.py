@@ -16,6 +16,7 @@ from migrate_graph.database.views.catalog import ViewCatalog
 from migrate_graph.database.views.claims import name_of
 from migrate_graph.database.views.keeper import ViewKeeper
 from migrate_graph.database.views.replacing import Renewal, Replaced
+from migrate_graph.errors import ViewError
 from migrate_graph.quoting import words_of
 
 if TYPE_CHECKING:
@@ -130,6 +131,18 @@ class HeldViews(Struct):
             return not self._views.isdisjoint(words_of(text))
         return not _PLAIN.match(text) or not self._names.isdisjoint(words_of(text))
 
+    def require_none(self) -> None:
+        """Raise when views are still held: the migration that would have brought them up did not run. Called before the run is committed.
+
+        Raises:
+            ViewError: views are down. A careful run holds none.
+        """
+        if self._entries:
+            raise ViewError(
+                f"views are still down: {', '.join(sorted(self._entries))}",
+                hint="the migration that was to bring them up did not run",
+            )
+
     def save(self) -> None:
         """Note what is held now, before the body: the migration may be rolled back to this point."""
         self._saved = (dict(self._entries), set(self._names))
@@ -212,11 +225,15 @@ class HeldKeeper(ViewKeeper):
 
     def _release(self) -> None:
         entries = self._held.take([*self._held.managers])
-        rows = self._ledger.read(entries)
-        down = {name: each for name, each in entries.items() if name in rows and rows[name].state is ViewState.DOWN}
-        for left in {id(left): left for _, left in down.values()}.values():
-            some = {name: kind for name, (kind, its) in down.items() if its is left}
-            self._run_up(self._again(left, some), {name: rows[name] for name in some})
+        try:
+            rows = self._ledger.read(entries)
+            down = {name: each for name, each in entries.items() if name in rows and rows[name].state is ViewState.DOWN}
+            for left in {id(left): left for _, left in down.values()}.values():
+                some = {name: kind for name, (kind, its) in down.items() if its is left}
+                self._run_up(self._again(left, some), {name: rows[name] for name in some})
+        except BaseException:  # the body may go on: then they come up when a migration ends, or that one fails
+            self._held.put_back(entries)
+            raise
 
     def _again(self, left: _Left, kinds: Mapping[str, type]) -> Block:
         """Return a block with the held managers of an earlier block, on the `DAL` of the running migration."""
