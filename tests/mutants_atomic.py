@@ -69,6 +69,10 @@ _SAID = (
     ("views that nobody needs any more come up", HELD, "        if self._held and not self._held.is_needed_later(self._held.managers):", "        if False:", f"{VIEWS} -k after_all"),
     ("going back holds again", HELD, "        self._entries, self._names = dict(self._saved[0]), set(self._saved[1])", "        pass", f"{VIEWS} -k going_back"),
     ("views that are held are not missing, others are", HELD, "return [name for name in super()._missing() if name not in self._held.managers]", "return []", f"{VIEWS} -k swallowed"),
+    ("views that did not come up are held on", HELD, "            self._held.put_back(entries)\n            raise\n\n    def _again", "            raise\n\n    def _again", f"{VIEWS} -k swallows_that"),
+    ("no commit while views are held, on PostgreSQL", "database/postgres/atomic.py", "        self.held.require_none()\n", "", f"{VIEWS} -k 'body_records and postgres'"),
+    ("no commit while views are held, on SQLite", LITE, "        self.held.require_none()\n", "", f"{VIEWS} -k 'body_records and sqlite'"),
+    ("what others have down is not missing", "database/views/keeper.py", "sorted(self._opened.intersection(stored.manager for stored in self._ledger.read_down()))", "sorted({stored.manager for stored in self._ledger.read_down()})", "tests/faults/test_views_of_others_down.py -k after_another"),
     ("what does not fit is refused", "workflow/apply.py", "    if options.atomic:\n        require_possible(plan)", "    pass", TYPED),
     ("what needs a decision is refused", "workflow/one_transaction.py", "    if plan.undecided:\n        names", "    if False:\n        names", f"{TYPED} -k decision"),
 )  # fmt: skip

@@ -49,6 +49,7 @@ class ViewKeeper:
         self._beside = Beside(catalog, builder) if builder else None
         self._blocks: list[Block] = []
         self._rolled_back: list[str] = []
+        self._opened = set[str]()
         self._at_work = False
         self.unfilled: dict[str, None] = {}
 
@@ -108,6 +109,7 @@ class ViewKeeper:
         taken = self._taken()
         downs, ups = ([each for each in some if name_of(each) not in taken] for some in (down, up))
         block = Block(downs, ups, migration, observer, texts or {}, used, deferred)
+        self._opened.update(block.names)
         if beside and self._beside and not taken and (possible := self._look_ahead(block, beside, self._beside)):
             block.beside, block.instead = possible, instead
         else:
@@ -259,6 +261,7 @@ class ViewKeeper:
         Raises:
             ViewError: an object that no manager of this block owns depends on one of these views, or was dropped with it.
         """
+        self._opened.update(block.names)
         with self.working():
             self._down.run(block)
 
@@ -329,8 +332,10 @@ class ViewKeeper:
     def check_complete(self) -> None:
         """Raise when views are missing, so that the migration does not count as successful.
 
+        Views that it has not opened are not its fault: a migration that runs beside it may have them down now, or one that failed.
+
         Raises:
-            ViewError: views are down, or the migration rolled back inside a block.
+            ViewError: views that it opened are down, or the migration rolled back inside a block.
         """
         if self._rolled_back:
             raise ViewError(
@@ -345,8 +350,8 @@ class ViewKeeper:
             )
 
     def _missing(self) -> list[str]:
-        """Return the managers whose views are down and should be up."""
-        return sorted({stored.manager for stored in self._ledger.read_down()})
+        """Return the managers whose views this attempt has opened, and which are down."""
+        return sorted(self._opened.intersection(stored.manager for stored in self._ledger.read_down()))
 
     def refresh(
         self, observer: Observer, *, commit: Callable[[], object], only: Collection[str] | None = None
