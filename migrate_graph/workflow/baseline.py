@@ -12,7 +12,7 @@ from migrate_graph.core.events import Observer
 from migrate_graph.database import open_backend
 from migrate_graph.errors import UsageError
 from migrate_graph.loader.created import relations_created
-from migrate_graph.workflow.locked import locked
+from migrate_graph.workflow.locked import locked, recording
 from migrate_graph.workflow.no_ledger import ledgers_among, without_schema
 from migrate_graph.workflow.project import Project, reading_settings, require_database, unknown_name
 
@@ -107,7 +107,7 @@ def record(project: Project, asked: frozenset[str], reason: str, observer: Obser
     """
     with locked(project.config, observer) as (backend, _, _):
         baseline = _baseline(project, backend, asked)
-        with backend.together():  # one transaction: with an empty ledger, the next run would run these migrations again
+        with recording(backend):  # one transaction: with an empty ledger, the next run would run these migrations again
             backend.prepare()
             backend.preflight(baseline.recorded)
             if baseline.recorded:

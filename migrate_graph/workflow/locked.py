@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from migrate_graph.core.events import Observer
 from migrate_graph.database import open_backend
-from migrate_graph.errors import DatabaseError, MigrateGraphError
+from migrate_graph.errors import DatabaseError, DatabaseUnreachable, MigrateGraphError
 from migrate_graph.signals import Interruption
 from migrate_graph.workflow.project import database_settings, require_database
 
@@ -37,6 +37,32 @@ def locked(
         backend.lock(wait=patience, observer=observer, interruption=interruption) as lock,
     ):
         yield backend, lock, interruption
+
+
+@contextmanager
+def recording(backend: Backend) -> Iterator[None]:
+    """Write records in one transaction; if the connection is lost meanwhile, say what has become of them.
+
+    Args:
+        backend: the database; the lock is held.
+
+    Raises:
+        DatabaseUnreachable: the connection was lost. Only a COMMIT that was sent may have been carried out.
+    """
+    is_committing = False
+    try:
+        with backend.together():
+            yield
+            is_committing = True
+    except DatabaseUnreachable as error:
+        if is_committing:
+            told, hint = (
+                "it is not known whether this was recorded",
+                "migrate status shows that when the database answers",
+            )
+        else:
+            told, hint = "nothing was recorded", "run it again when the database answers"
+        raise DatabaseUnreachable(f"{error.message}; {told}", hint=hint) from error
 
 
 @contextmanager

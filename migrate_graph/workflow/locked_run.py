@@ -16,6 +16,7 @@ from migrate_graph.errors import ExitCode, MigrateGraphError, PendingTaskFailed
 from migrate_graph.executor import Checkpoint, checkpoints
 from migrate_graph.loader import user_imports
 from migrate_graph.messages import counted, some
+from migrate_graph.workflow.locked import recording
 from migrate_graph.workflow.project import Project, Reading, database_settings, weaving_options
 from migrate_graph.workflow.repair import decision_needed, read_and_repair, refresh
 
@@ -166,7 +167,8 @@ class LockedRun:
         self._observer(RunStarted(self._run, self._plan))
         started = time.monotonic()
         codes = {step.migration.name: step.migration.facts.fingerprint for step in self._plan.steps}
-        self._backend.mark(names, installed=True, reason="apply --fake", run=self._run, fingerprints=codes)
+        with recording(self._backend):
+            self._backend.mark(names, installed=True, reason="apply --fake", run=self._run, fingerprints=codes)
         results = tuple(Result(name, Outcome.APPLIED, hint="recorded, not run") for name in names)
         for index, result in enumerate(results, 1):
             self._observer(StepFinished(index, len(names), result))

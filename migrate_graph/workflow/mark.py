@@ -10,7 +10,7 @@ from migrate_graph.core.history import AttemptState, ways_out
 from migrate_graph.core.states import NodeState, State, standing_of
 from migrate_graph.errors import DecisionNeeded, UsageError
 from migrate_graph.messages import typed
-from migrate_graph.workflow.locked import locked
+from migrate_graph.workflow.locked import locked, recording
 from migrate_graph.workflow.project import Project, unknown_name
 from migrate_graph.workflow.repair import repair_as_if
 
@@ -33,7 +33,7 @@ def mark(
             if name not in known:
                 raise unknown_name(project, name)
         codes = {name: each.facts.fingerprint for name, each in project.graph.migrations.items()}
-        with backend.together():  # one transaction: a new ledger without the record would say that nothing is installed
+        with recording(backend):  # one transaction: a new ledger without the record would say that nothing is installed
             backend.prepare()
             backend.preflight(names)
             backend.mark(names, installed=installed, reason=reason, run=str(uuid.uuid4()), fingerprints=codes)
@@ -84,9 +84,10 @@ def resolve(project: Project, name: str, *, way: str, reason: str, observer: Obs
             again = f"{typed('migrate resolve', name, way)} again"
             if history.views_down:
                 repair_as_if(project, backend, observer, interruption, there, then=again)
-        done = backend.resolve(
-            name, attempt=attempt.id, applied=applied, reason=reason, run=str(uuid.uuid4()), fingerprint=code
-        )
+        with recording(backend):
+            done = backend.resolve(
+                name, attempt=attempt.id, applied=applied, reason=reason, run=str(uuid.uuid4()), fingerprint=code
+            )
         if not done:
             raise DecisionNeeded(
                 f"'{name}' changed while it was resolved", hint=f"{typed('migrate log', name)}, then decide again"

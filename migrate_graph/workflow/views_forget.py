@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from migrate_graph.core.events import Observer, Warned
 from migrate_graph.errors import UsageError
 from migrate_graph.messages import typed
-from migrate_graph.workflow.locked import locked
+from migrate_graph.workflow.locked import locked, recording
 from migrate_graph.workflow.project import Project
 
 
@@ -43,7 +43,8 @@ def forget(project: Project, managers: Sequence[str], *, reason: str, observer: 
         down = {view.manager for view in backend.read_history().views_down}
         up = [name for name in managers if name not in down]
         _refuse_declared([name for name in up if name in project.graph.views])
-        stored = backend.forget_views(managers, reason=reason, run=str(uuid.uuid4()))
+        with recording(backend):
+            stored = backend.forget_views(managers, reason=reason, run=str(uuid.uuid4()))
     for name in up:
         observer(Warned(f"{name} was not down: what it has made stays in the database, and belongs to no manager now"))
     return stored

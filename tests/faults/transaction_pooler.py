@@ -52,7 +52,7 @@ class TransactionPooler:
         try:
             self._greet(client)
             while True:
-                kind, body = _message(client)
+                kind, body = message(client)
                 if kind == b"X":
                     return
                 server = server or self._free.get()
@@ -71,19 +71,19 @@ class TransactionPooler:
 
     def _greet(self, client: socket.socket) -> None:
         while True:
-            (length,) = struct.unpack("!I", _exactly(client, 4))
-            body = _exactly(client, length - 4)
+            (length,) = struct.unpack("!I", exactly(client, 4))
+            body = exactly(client, length - 4)
             if struct.unpack("!I", body[:4])[0] != _SSL_REQUEST:
                 break
             client.sendall(b"N")
-        greeting = _pack(b"R", struct.pack("!I", 0))
+        greeting = pack(b"R", struct.pack("!I", 0))
         parameters = {
             "server_version": "16.2", "client_encoding": "UTF8", "standard_conforming_strings": "on", "integer_datetimes": "on",
             "DateStyle": "ISO, MDY", "session_authorization": "app", "TimeZone": "UTC",
         }  # fmt: skip
         for name, value in parameters.items():
-            greeting += _pack(b"S", name.encode() + b"\0" + value.encode() + b"\0")
-        greeting += _pack(b"K", struct.pack("!II", next(self._ids), 0)) + _pack(b"Z", _IDLE)
+            greeting += pack(b"S", name.encode() + b"\0" + value.encode() + b"\0")
+        greeting += pack(b"K", struct.pack("!II", next(self._ids), 0)) + pack(b"Z", _IDLE)
         client.sendall(greeting)
 
 
@@ -99,13 +99,13 @@ class _Server:
 
     def send(self, kind: bytes, body: bytes) -> None:
         """Pass a message on."""
-        self._socket.sendall(_pack(kind, body))
+        self._socket.sendall(pack(kind, body))
 
     def pass_answer_to(self, client: socket.socket) -> bytes:
         """Pass on everything up to and including ReadyForQuery; give the state of the transaction."""
         while True:
-            kind, body = _message(self._socket)
-            client.sendall(_pack(kind, body))
+            kind, body = message(self._socket)
+            client.sendall(pack(kind, body))
             if kind == b"Z":
                 return body
 
@@ -115,17 +115,20 @@ class _Server:
         self._connection.close()
 
 
-def _pack(kind: bytes, body: bytes) -> bytes:
+def pack(kind: bytes, body: bytes) -> bytes:
+    """Return a message as it is sent."""
     return kind + struct.pack("!I", len(body) + 4) + body
 
 
-def _message(source: socket.socket) -> tuple[bytes, bytes]:
-    kind = _exactly(source, 1)
-    (length,) = struct.unpack("!I", _exactly(source, 4))
-    return kind, _exactly(source, length - 4)
+def message(source: socket.socket) -> tuple[bytes, bytes]:
+    """Receive a message; return its kind and its content."""
+    kind = exactly(source, 1)
+    (length,) = struct.unpack("!I", exactly(source, 4))
+    return kind, exactly(source, length - 4)
 
 
-def _exactly(source: socket.socket, size: int) -> bytes:
+def exactly(source: socket.socket, size: int) -> bytes:
+    """Receive so many bytes."""
     data = b""
     while len(data) < size:
         more = source.recv(size - len(data))
