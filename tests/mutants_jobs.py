@@ -9,9 +9,9 @@ FORKED = "tests/faults/test_fork_server.py"
 JOBS = [
     Mutant(
         "side by side: room for its connections",
-        "database/postgres/backend.py",
-        "        if number >= jobs:\n",
-        "        if True:\n",
+        "database/postgres/requirements.py",
+        "    if number >= jobs:\n",
+        "    if True:\n",
         "tests/faults/test_jobs_faults.py -k connections_are_allowed",
     ),
     Mutant(
