@@ -14,6 +14,7 @@ from msgspec import Struct
 from migrate_graph.errors import MigrateGraphError, UsageError
 
 _LEDGER = "ewh_implemented_features"
+_TYPEDAL = "TypeDAL"
 
 
 def dal_class(*, typedal: bool) -> Any:
@@ -35,6 +36,34 @@ def dal_class(*, typedal: bool) -> Any:
             "use_typedal is set, but TypeDAL is not installed", hint="pip install 'migrate-graph[typedal]'"
         ) from error
     return TypeDAL
+
+
+def typedal_hint(body: Callable[..., Any], error: BaseException) -> str:
+    """Return what to do about a body that takes its `db` for a TypeDAL where it is a pyDAL `DAL`; empty where that is not the cause.
+
+    Args:
+        body: the function of a migration.
+        error: the exception that it has raised.
+    """
+    if not isinstance(error, AttributeError):
+        return ""
+    # A property of a user's exception may raise, and an annotation may name what is imported only while types are checked.
+    with contextlib.suppress(Exception):
+        if _is_plain_dal(error.obj) and (_is_annotated(body) or hasattr(dal_class(typedal=True), str(error.name))):
+            return "db is pyDAL's DAL here: with `use_typedal = true` in [tool.migrate], migrations get a TypeDAL"
+    return ""
+
+
+def _is_plain_dal(value: object) -> bool:
+    from pydal import DAL
+
+    return isinstance(value, DAL) and all(kind.__name__ != _TYPEDAL for kind in type(value).__mro__)
+
+
+def _is_annotated(body: Callable[..., Any]) -> bool:
+    """Return whether the first annotation of a function is TypeDAL, whatever module it is imported from."""
+    first = next(iter(body.__annotations__.values()), None)
+    return (first.rpartition(".")[2] if isinstance(first, str) else getattr(first, "__name__", "")) == _TYPEDAL
 
 
 def import_dal(*, typedal: bool) -> None:

@@ -21,6 +21,7 @@ from migrate_graph.authoring import Running, running
 from migrate_graph.core.events import Observer, Outcome, Printed, Result, StepProgress, Warned
 from migrate_graph.core.model import TransactionMode, is_left_undone
 from migrate_graph.database.books.ledger import AttemptKey
+from migrate_graph.database.dal import typedal_hint
 from migrate_graph.database.driver_errors import ANSWERS, HAS_ROOM, IS_FREE, AttemptFailed, Trouble, TroubleKind
 from migrate_graph.errors import DatabaseError, DatabaseUnreachable, DecisionNeeded, LockLost, MigrateGraphError
 from migrate_graph.executor import checkpoints
@@ -417,7 +418,8 @@ class Attempt:
         except Exception:  # noqa: BLE001 - reading an attribute of a user's exception may raise
             trouble = Trouble(TroubleKind.OTHER, first_line(error))
         if trouble.kind is not TroubleKind.LOST:
-            return Raised(error, replace(trouble, hint=self._views.hint_for(error) or trouble.hint))
+            hint = self._views.hint_for(error) or trouble.hint or typedal_hint(self._migration.function, error)
+            return Raised(error, replace(trouble, hint=hint))
         if work is not None and not work.is_lost():
             return Raised(error, replace(trouble, kind=TroubleKind.OTHER, passes=""))
         return Lost(trouble.message, trouble.hint)
