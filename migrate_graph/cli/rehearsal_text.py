@@ -75,9 +75,8 @@ def _alike(statements: Sequence[Statement]) -> Iterator[list[Statement]]:
     """
     for key, group in groupby(statements, lambda each: (each.source, bool(each.error or each.rewrites or each.locks))):
         found = list(group)
-        if (
-            key[0] is None or key[1] or len(found) == _MOST_ALIKE + 1
-        ):  # a line that says "and 1 more" would take as much room as the statement
+        # A line that says "and 1 more" would take as much room as the statement.
+        if key[0] is None or key[1] or len(found) == _MOST_ALIKE + 1:
             yield from ([each] for each in found)
         else:
             yield found

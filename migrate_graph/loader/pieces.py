@@ -64,9 +64,8 @@ def pieces_of(text: str, read: Callable[[str], T]) -> Iterator[Piece[T]]:
         except SyntaxError:
             if cut == len(text):
                 raise
-            wanted = (
-                (cut - start) * 5 // 4
-            )  # by a quarter more each time: so a string that is never closed is not tried again at each line
+            # By a quarter more each time: so a string that is never closed is not tried again at each line.
+            wanted = (cut - start) * 5 // 4
             continue
         yield Piece(line, start, cut, found)
         line += text.count("\n", start, cut)

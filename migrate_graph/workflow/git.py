@@ -215,11 +215,12 @@ class Git:
         missing = ids & {line[1:] for line in listed.decode("ascii", "replace").splitlines() if line.startswith("?")}
         if not missing:
             return
+        # Objects that could not be fetched are reported when they are read.
         self._run(
             *("-c", "fetch.negotiationAlgorithm=noop", "fetch", "--quiet", "--no-tags", "--no-write-fetch-head"),
             *("--recurse-submodules=no", "--filter=blob:none", "--stdin", "--end-of-options", os.fsdecode(remote[1])),
             given="".join(f"{identity}\n" for identity in sorted(missing)).encode(),
-        )  # objects that could not be fetched are reported when they are read
+        )
 
     def _contents(self, ids: Iterable[str]) -> dict[str, bytes]:
         """Return the contents of objects, by their hashes."""

@@ -398,9 +398,8 @@ class SqliteBackend(Bookkeeping):
             yield
             self._execute("COMMIT")
         except BaseException:
-            with suppress(
-                DatabaseError
-            ):  # SQLite may have rolled back by itself (disk full); the block's own error says why
+            # SQLite may have rolled back by itself (disk full); the block's own error says why.
+            with suppress(DatabaseError):
                 self._execute("ROLLBACK")
             raise
 

@@ -162,9 +162,8 @@ def hangs_and_lost(
         made: those of them that the migration made, also when they are as before.
     """
     stays = {thing for fact in anew for thing in now.get(fact, ())}
-    old = {
-        fact for fact in {*anew, *(before.keys() - now.keys())} if fact.kind != "column"
-    }  # a column depends on nothing but its table
+    # A column depends on nothing but its table.
+    old = {fact for fact in {*anew, *(before.keys() - now.keys())} if fact.kind != "column"}
     let_go = {thing for fact in old for thing in before.get(fact, ())}
     return frozenset(stays - made), frozenset(let_go - stays)
 

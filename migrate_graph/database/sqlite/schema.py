@@ -88,9 +88,8 @@ class Schema(Struct, eq=False):
 
     relations: dict[str, Relation] = field(default_factory=dict)
     last: int = 0
-    _changes: list[tuple[str, bool]] = field(
-        default_factory=list
-    )  # names that changed, each with whether it existed before the change
+    # Names that changed, each with whether it existed before the change.
+    _changes: list[tuple[str, bool]] = field(default_factory=list)
     _moment: Moment | None = None
     _rows: dict[int, Row] = field(default_factory=dict)
     _things: dict[str, _Thing] = field(default_factory=dict)

@@ -106,9 +106,8 @@ def owners(
     there = {name: key for name, (key, _) in found.items()}
     views = catalog.every_view() if new else {}
     owned: dict[str, ManagerName] = {}
-    for name, kind in sorted(
-        new.items(), key=lambda item: bool(written[item[0]])
-    ):  # managers that name their views come last, and overrule those that only mention a name
+    # Managers that name their views come last, and overrule those that only mention a name.
+    for name, kind in sorted(new.items(), key=lambda item: bool(written[item[0]])):
         if written[name]:
             own = [views[there[each]] for each in written[name] if each in there and there[each] in views]
         else:  # its SQL is built at run time, so every view whose name it mentions counts

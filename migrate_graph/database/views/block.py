@@ -98,9 +98,8 @@ def sort_gone(steps: Mapping[Key, str], before: Observation, claims: Claims, *, 
         owner = claims.owner(thing, before=before, key=key) or (steps[key] if units.get(key, key) not in along else "")
         suspect = "" if owner else claims.suspect(thing, steps[key])
         if not owner and not suspect and not steps[key]:
-            gone.unread.add(
-                key
-            )  # no manager names it: the next pass looks which down() drops it, and whether it is dropped with another object
+            # No manager names it: the next pass looks which down() drops it, and whether it is dropped with another object.
+            gone.unread.add(key)
         elif not owner and not suspect:
             lost[key] = thing
         elif thing.is_view and key not in before.relations:

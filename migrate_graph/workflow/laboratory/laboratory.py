@@ -272,9 +272,8 @@ def _with_database(project: Project, on: str) -> Project:
     """Return the project with settings that say where scratch databases are made: on a server, or as files."""
     config = copy.copy(project.config)
     if on.lower() == SQLITE:
-        config.update(
-            migrate_uri="sqlite://scratch.sqlite"
-        )  # no file of this name is made: each scratch database has a file of its own
+        # No file of this name is made: each scratch database has a file of its own.
+        config.update(migrate_uri="sqlite://scratch.sqlite")
     elif on:
         try:
             config.update(rehearse_on=on)

@@ -354,9 +354,8 @@ class Definitions:
             and each.after
             and _PARENT.findall(each.before) != _PARENT.findall(each.after)
         }
-        added = {
-            self._retyped.relation_of(fact) for fact in retyped.remade if fact.kind == "column"
-        }  # they come last, as they are now
+        # They come last, as they are now.
+        added = {self._retyped.relation_of(fact) for fact in retyped.remade if fact.kind == "column"}
         kept = [
             change
             for change in changes

@@ -37,9 +37,8 @@ def views_blocking(detail: str, ask: Callable[[str], Sequence[tuple[Any, ...]]])
         detail: the DETAIL of the error message.
         ask: runs a query in the session of the error.
     """
-    described: dict[int, str] = (
-        {oid: text for oid, text in ask(_VIEWS_HERE) if text} if detail else {}
-    )  # a view without a description was dropped just now
+    # A view without a description was dropped just now.
+    described: dict[int, str] = {oid: text for oid, text in ask(_VIEWS_HERE) if text} if detail else {}
     return {oid: described[oid] for oid in said_in(detail, described)}
 
 
