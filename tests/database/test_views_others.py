@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Iterator
 from itertools import pairwise
 from types import SimpleNamespace
@@ -396,12 +397,11 @@ def test_an_event_trigger_that_comes_after_the_first_look_is_noticed(stand: Post
     [manager] = views_of_orders(stand, 1)
     stand("CREATE VIEW theirs AS SELECT 1 AS one")
     stand.connection.commit()
-    plain, waiting = type(manager).down, [WATCHER]
+    plain, waiting = type(manager).down, deque([WATCHER])  # the text of a manager is read in lists, but not in a deque
 
     def down(self: Any) -> None:
-        for statement in waiting[:]:  # somebody else, after we looked
-            waiting.remove(statement)
-            other(statement)
+        while waiting:  # somebody else, after we looked
+            other(waiting.popleft())
             other.connection.commit()
         plain(self)
 
@@ -419,7 +419,7 @@ def test_an_event_trigger_that_comes_after_the_first_look_is_noticed(stand: Post
 def test_a_view_that_a_plain_statement_left_is_noticed(stand: PostgresStand) -> None:
     [manager] = views_of_orders(stand, 1)
     stand("SELECT 1")
-    plain, by_hand = type(manager).down, ["ALTER VIEW each0 RENAME TO elsewhere"]
+    plain, by_hand = type(manager).down, deque(["ALTER VIEW each0 RENAME TO elsewhere"])  # where no text is read
 
     def down(self: Any) -> None:
         psycopg2.extensions.cursor(stand.connection).execute(by_hand[0])
