@@ -23,6 +23,19 @@ from migrate_graph.workflow.rehearse import Rehearsal, RehearseOptions, rehearse
 
 HARD = Path(__file__).parent / "projects" / "hard"
 
+LEDGER = "CREATE TABLE ewh_implemented_features (id serial, name varchar(512) UNIQUE, installed char(1), last_update_dttm timestamp)"
+"""Makes a database one that is not refused for what lives in it already."""
+
+ONE = """
+from migrate_graph import migration
+
+
+@migration
+def one_1(db):
+    db.executesql("ALTER TABLE stock ALTER COLUMN qty TYPE bigint")
+    return True
+"""
+
 
 @dataclass
 class RehearsalStand:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from bystanders import bystanding
+from rehearsal_stand import RehearsalStand
 from revert_stand import Shop
 from servers import PostgresServer
 
@@ -71,3 +72,19 @@ def edwh_migrate_2_1_0(tmp_path_factory: pytest.TempPathFactory) -> str:
     if installed.returncode:
         pytest.skip(f"the package index is not reachable: {installed.stderr.strip().splitlines()[-1]}")
     return python
+
+
+@pytest.fixture
+def with_programs(postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(postgres_server.binaries), prepend=os.pathsep)
+
+
+@pytest.fixture
+def rehearsing(postgres_uri: str, tmp_path: Path) -> Callable[[str], RehearsalStand]:
+    """Writes the migrations of a project on a fresh database."""
+
+    def write(text: str) -> RehearsalStand:
+        (tmp_path / "migrations.py").write_text(text)
+        return RehearsalStand(postgres_uri, tmp_path)
+
+    return write

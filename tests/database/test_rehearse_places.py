@@ -1,8 +1,7 @@
-"""Where a rehearsal can happen, what it needs there, what it leaves alone, and what it says where it cannot."""
+"""Where a rehearsal can happen, what it needs there, and what it leaves alone."""
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -11,46 +10,16 @@ from typing import Any
 
 import psycopg2
 import pytest
-from rehearsal_stand import RehearsalStand, facts, footprint, outcomes, run, said, state
-from servers import APP_PASSWORD, PostgresServer, PostgresStandby, ServerUnavailable
+from rehearsal_stand import LEDGER, ONE, RehearsalStand, facts, footprint, outcomes, run, said, state
+from servers import APP_PASSWORD, PostgresServer
 
-from migrate_graph.core.events import Outcome, StepFinished, Warned
+from migrate_graph.core.events import Outcome, Warned
 from migrate_graph.core.footprint import Rewrite, Size
 from migrate_graph.database.postgres import places
 from migrate_graph.database.postgres.rehearsal import clone
 from migrate_graph.errors import ConfigError, DatabaseRefused, ExitCode
 
 pytestmark = pytest.mark.postgres
-
-LEDGER = "CREATE TABLE ewh_implemented_features (id serial, name varchar(512) UNIQUE, installed char(1), last_update_dttm timestamp)"
-"""Makes a database one that is not refused for what lives in it already."""
-
-ONE = """
-from migrate_graph import migration
-
-
-@migration
-def one_1(db):
-    db.executesql("ALTER TABLE stock ALTER COLUMN qty TYPE bigint")
-    return True
-"""
-
-
-@pytest.fixture
-def with_programs(postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", str(postgres_server.binaries), prepend=os.pathsep)
-
-
-@pytest.fixture
-def project(postgres_uri: str, tmp_path: Path) -> Callable[[str], RehearsalStand]:
-    """Writes the migrations of a project on a fresh database."""
-
-    def write(text: str) -> RehearsalStand:
-        (tmp_path / "migrations.py").write_text(text)
-        return RehearsalStand(postgres_uri, tmp_path)
-
-    return write
-
 
 # -- sizes, rows, settings ----------------------------------------------------------------------------------------------------
 
@@ -74,9 +43,9 @@ def closes_1(db):
 )
 @pytest.mark.parametrize("place", ["here", "scratch"])
 def test_a_body_that_closes_its_connection_loses_only_what_it_had_not_committed(
-    place: str, first: str, outcome: str, project: Callable[[str], RehearsalStand]
+    place: str, first: str, outcome: str, rehearsing: Callable[[str], RehearsalStand]
 ) -> None:
-    stand = project(CLOSES.format(first=first or "pass"))
+    stand = rehearsing(CLOSES.format(first=first or "pass"))
     run(stand.uri, LEDGER)
     done = stand.rehearse(place)
     assert [each.outcome.value for each in done.results] == [outcome], done.results
@@ -84,9 +53,9 @@ def test_a_body_that_closes_its_connection_loses_only_what_it_had_not_committed(
 
 @pytest.mark.usefixtures("with_programs", "may_create_databases")
 @pytest.mark.parametrize("place", ["clone", "here", "scratch"])
-def test_sizes_are_those_of_the_real_tables(place: str, project: Callable[[str], RehearsalStand]) -> None:
+def test_sizes_are_those_of_the_real_tables(place: str, rehearsing: Callable[[str], RehearsalStand]) -> None:
     made = "" if place != "scratch" else '    db.executesql("CREATE TABLE IF NOT EXISTS stock (id int, qty int)")\n'
-    stand = project(ONE.replace("def one_1(db):\n", f"def one_1(db):\n{made}"))
+    stand = rehearsing(ONE.replace("def one_1(db):\n", f"def one_1(db):\n{made}"))
     run(
         stand.uri,
         "CREATE TABLE stock (id int, qty int)",
@@ -107,9 +76,9 @@ def test_sizes_are_those_of_the_real_tables(place: str, project: Callable[[str],
 
 @pytest.mark.usefixtures("with_programs", "may_create_databases")
 def test_rows_come_along_where_that_is_asked_for(
-    project: Callable[[str], RehearsalStand], postgres_server: PostgresServer
+    rehearsing: Callable[[str], RehearsalStand], postgres_server: PostgresServer
 ) -> None:
-    stand = project("""
+    stand = rehearsing("""
 from migrate_graph import migration
 
 
@@ -140,9 +109,9 @@ def one_1(db):
 @pytest.mark.usefixtures("with_programs", "may_create_databases")
 @pytest.mark.parametrize("place", ["clone", "here"])
 def test_the_configured_schemas_and_the_settings_of_the_database_hold(
-    place: str, project: Callable[[str], RehearsalStand]
+    place: str, rehearsing: Callable[[str], RehearsalStand]
 ) -> None:
-    stand = project("""
+    stand = rehearsing("""
 from migrate_graph import migration
 
 
@@ -186,10 +155,10 @@ def one_1(db):
 
 @pytest.fixture
 def with_settings(
-    project: Callable[[str], RehearsalStand], postgres_server: PostgresServer
+    rehearsing: Callable[[str], RehearsalStand], postgres_server: PostgresServer
 ) -> Iterator[RehearsalStand]:
     """A project whose database sets much for the sessions of its role, and something else for all others."""
-    stand = project(SETTINGS_OF_SESSIONS)
+    stand = rehearsing(SETTINGS_OF_SESSIONS)
     database = stand.uri.rpartition("/")[2]
     settings = {
         "search_path": '"second one", first',
@@ -231,10 +200,10 @@ def test_sessions_of_a_copy_begin_with_what_the_database_sets_for_the_role(with_
 
 @pytest.mark.usefixtures("with_programs")
 def test_a_server_of_copies_is_told_what_the_role_has_everywhere(
-    project: Callable[[str], RehearsalStand], own_postgres: PostgresServer, postgres_server: PostgresServer
+    rehearsing: Callable[[str], RehearsalStand], own_postgres: PostgresServer, postgres_server: PostgresServer
 ) -> None:
     own_postgres.execute("ALTER ROLE app CREATEDB", "ALTER ROLE app SET search_path = nowhere")
-    stand = project(ONE)
+    stand = rehearsing(ONE)
     stand.settings["MIGRATE_REHEARSE_ON"] = own_postgres.app_uri("postgres")
     postgres_server.execute("ALTER ROLE app SET search_path = first, public")
     try:
@@ -294,9 +263,9 @@ def third_3(db):
 
 @pytest.mark.usefixtures("with_programs", "may_create_databases")
 def test_a_copy_asks_for_no_lock_on_tables_that_anybody_could_feel(
-    project: Callable[[str], RehearsalStand], monkeypatch: pytest.MonkeyPatch
+    rehearsing: Callable[[str], RehearsalStand], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stand = project(ONE)
+    stand = rehearsing(ONE)
     run(stand.uri, "CREATE TABLE stock (id int, qty int)", "CREATE VIEW v AS SELECT qty FROM stock WHERE id = 0")
     run(stand.uri, "DROP VIEW v")
     run(stand.uri, LEDGER)
@@ -323,8 +292,8 @@ def test_a_copy_asks_for_no_lock_on_tables_that_anybody_could_feel(
 
 
 @pytest.mark.usefixtures("with_programs", "may_create_databases")
-def test_a_table_that_somebody_holds_is_not_waited_for_for_ever(project: Callable[[str], RehearsalStand]) -> None:
-    stand = project(ONE)
+def test_a_table_that_somebody_holds_is_not_waited_for_for_ever(rehearsing: Callable[[str], RehearsalStand]) -> None:
+    stand = rehearsing(ONE)
     stand.settings["MIGRATE_LOCK_TIMEOUT"] = "0.2"
     run(stand.uri, "CREATE TABLE stock (id int, qty int)")
     run(stand.uri, LEDGER)
@@ -335,15 +304,15 @@ def test_a_table_that_somebody_holds_is_not_waited_for_for_ever(project: Callabl
     assert run(stand.uri, "SELECT datname FROM pg_database WHERE datname ~ '^migrate_graph'") == []
 
 
-def test_here_refuses_where_nothing_limits_a_wait(project: Callable[[str], RehearsalStand]) -> None:
-    stand = project(ONE)
+def test_here_refuses_where_nothing_limits_a_wait(rehearsing: Callable[[str], RehearsalStand]) -> None:
+    stand = rehearsing(ONE)
     stand.settings["MIGRATE_LOCK_TIMEOUT"] = "0"
     with pytest.raises(ConfigError, match="lock_timeout"):
         stand.rehearse("here")
 
 
-def test_here_says_what_it_locks_and_waits_no_longer_than_allowed(project: Callable[[str], RehearsalStand]) -> None:
-    stand = project(ONE)
+def test_here_says_what_it_locks_and_waits_no_longer_than_allowed(rehearsing: Callable[[str], RehearsalStand]) -> None:
+    stand = rehearsing(ONE)
     stand.settings["MIGRATE_LOCK_TIMEOUT"] = "0.2"
     run(stand.uri, "CREATE TABLE stock (id serial, qty int)", LEDGER)
     done = stand.rehearse("here")
@@ -356,8 +325,8 @@ def test_here_says_what_it_locks_and_waits_no_longer_than_allowed(project: Calla
         assert outcomes(stand.rehearse("here")) == {"one_1": Outcome.RAISED}
 
 
-def test_sequences_that_advance_are_told(project: Callable[[str], RehearsalStand]) -> None:
-    stand = project("""
+def test_sequences_that_advance_are_told(rehearsing: Callable[[str], RehearsalStand]) -> None:
+    stand = rehearsing("""
 from migrate_graph import migration
 
 
@@ -369,163 +338,6 @@ def one_1(db):
     run(stand.uri, "CREATE TABLE stock (id serial, qty int)", LEDGER)
     remarks = stand.rehearse("here").remarks
     assert any("sequences" in remark and "public.stock_id_seq" in remark for remark in remarks)
-
-
-# -- where it cannot happen ---------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.usefixtures("with_programs")
-def test_a_role_that_may_create_no_database_is_told_three_ways_out(project: Callable[[str], RehearsalStand]) -> None:
-    with pytest.raises(DatabaseRefused, match="may create no database") as caught:
-        project(ONE).rehearse("clone")
-    assert caught.value.exit_code == ExitCode.DATABASE
-    assert all(way in caught.value.hint for way in ("CREATEDB", "rehearse_on", "--on here"))
-
-
-@pytest.mark.usefixtures("may_create_databases")
-@pytest.mark.parametrize("version", [None, "11.2", "no version"])
-def test_without_a_pg_dump_that_can_read_the_server_the_ways_out_are_told(
-    version: str | None, project: Callable[[str], RehearsalStand], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    programs = tmp_path / "programs"
-    programs.mkdir()
-    if version:
-        (programs / "pg_dump").write_text(f"#!/bin/sh\necho 'pg_dump (PostgreSQL) {version}'\n")
-        (programs / "pg_dump").chmod(0o755)
-    monkeypatch.setattr(clone.os, "get_exec_path", lambda: [str(programs)])
-    monkeypatch.setattr(clone, "_VERSIONS", tmp_path / "none")
-    stand = project(ONE)
-    with pytest.raises(DatabaseRefused, match=r"too old|not found") as caught:
-        stand.rehearse("clone")
-    assert caught.value.exit_code == ExitCode.DATABASE
-    assert all(way in caught.value.hint for way in ("postgresql-client", "--on scratch", "--on here"))
-    assert run(stand.uri, "SELECT datname FROM pg_database WHERE datname ~ '^migrate_graph'") == []
-
-
-@pytest.mark.usefixtures("with_programs")
-def test_copies_can_be_made_on_another_server(
-    project: Callable[[str], RehearsalStand], own_postgres: PostgresServer, postgres_server: PostgresServer
-) -> None:
-    own_postgres.execute("ALTER ROLE app CREATEDB")
-    stand = project(ONE)
-    run(stand.uri, "CREATE TABLE stock (id int, qty int)", LEDGER)
-    stand.settings["MIGRATE_REHEARSE_ON"] = own_postgres.app_uri("postgres")
-    before = state(postgres_server, stand.uri)
-    assert stand.rehearse("clone").exit_code == 0
-    assert state(postgres_server, stand.uri) == before
-    assert run(own_postgres.admin_uri(), "SELECT datname FROM pg_database WHERE datname ~ '^migrate_graph'") == []
-    assert own_postgres.app_uri("postgres") not in repr(stand.open().config)
-
-
-@pytest.mark.usefixtures("with_programs", "may_create_databases")
-def test_a_role_that_may_read_nothing_gets_a_clear_answer(
-    project: Callable[[str], RehearsalStand], postgres_server: PostgresServer
-) -> None:
-    stand = project(
-        'from migrate_graph import migration\n\n\n@migration\ndef one_1(db):\n    db.executesql("CREATE TABLE mine (a int)")\n    return True\n'
-    )
-    database = stand.uri.rpartition("/")[2]
-    postgres_server.execute(f"ALTER DATABASE {database} OWNER TO postgres")
-    postgres_server.execute(
-        "REVOKE ALL ON SCHEMA public FROM PUBLIC", "GRANT USAGE, CREATE ON SCHEMA public TO app", "CREATE TABLE secret (a int)",
-        LEDGER,
-        "ALTER TABLE ewh_implemented_features OWNER TO app", database=database,
-    )  # fmt: skip
-    with pytest.raises(DatabaseRefused, match="permission denied for table secret") as caught:
-        stand.rehearse("clone")
-    assert "GRANT" in caught.value.hint.upper()
-    done = stand.rehearse("here")  # which needs nothing but what the migrations need
-    assert done.exit_code == 0, (done.results, done.cut)
-    assert said(done, "one_1") == ["CREATE TABLE mine (a int)"]
-
-
-@pytest.mark.usefixtures("with_programs", "may_create_databases")
-def test_what_the_role_cannot_copy_exactly_is_told_or_refused(
-    project: Callable[[str], RehearsalStand], postgres_server: PostgresServer
-) -> None:
-    stand = project(ONE)
-    database = stand.uri.rpartition("/")[2]
-    run(stand.uri, "CREATE TABLE stock (id int, qty int)", LEDGER)
-    postgres_server.execute("CREATE TABLE theirs (a int)", "GRANT SELECT ON theirs TO app", database=database)
-    done = stand.rehearse("clone")
-    assert done.exit_code == 0, done.results
-    assert any(remark.startswith("the copy is not exact: ALTER TABLE") for remark in done.remarks)
-    postgres_server.execute("CREATE EXTENSION vector", database=database)
-    with pytest.raises(DatabaseRefused, match="CREATE EXTENSION"):
-        stand.rehearse("clone")
-
-
-@pytest.mark.parametrize("place", ["clone", "here"])
-@pytest.mark.usefixtures("with_programs")
-def test_a_standby_is_refused(place: str, own_postgres: PostgresServer, tmp_path: Path) -> None:
-    try:
-        standby = PostgresStandby(own_postgres)
-        standby.start()
-    except ServerUnavailable as reason:
-        pytest.skip(f"no standby can be had: {reason}")
-    with closing(standby), own_postgres.database() as name:
-        own_postgres.execute("ALTER ROLE app CREATEDB")
-        standby.catch_up()
-        (tmp_path / "migrations.py").write_text(ONE)
-        with pytest.raises(DatabaseRefused, match="standby") as caught:
-            RehearsalStand(standby.app_uri(name), tmp_path).rehearse(place)
-        assert caught.value.exit_code == ExitCode.DATABASE
-
-
-@pytest.mark.parametrize("place", ["clone", "scratch"])
-@pytest.mark.parametrize("who", ["DATABASE {database}", "ROLE app"])
-@pytest.mark.usefixtures("with_programs", "may_create_databases")
-def test_a_role_that_only_reads_is_told_how_it_may_write(
-    who: str, place: str, project: Callable[[str], RehearsalStand], postgres_server: PostgresServer
-) -> None:
-    stand = project(ONE)
-    setting = f"ALTER {who.format(database=stand.uri.rpartition('/')[2])} {{}} default_transaction_read_only"
-    postgres_server.execute(setting.format("SET") + " = on")
-    try:
-        with pytest.raises(DatabaseRefused, match="read-only") as caught:
-            stand.rehearse(place)
-    finally:
-        postgres_server.execute(setting.format("RESET"))
-    assert caught.value.exit_code == ExitCode.DATABASE
-    assert all(way in caught.value.hint for way in ("rehearse_on", "PGOPTIONS"))
-    assert not stand.events, "nothing was made, so nothing stays"
-
-
-class _TakenAway(list[Any]):
-    """Gives each copy to a superuser when a migration has ended in it."""
-
-    def __init__(self, server: PostgresServer) -> None:
-        super().__init__()
-        self._uri = server.admin_uri()
-
-    def copies(self) -> list[str]:
-        return [
-            name for (name,) in run(self._uri, "SELECT datname FROM pg_database WHERE datname ~ '^migrate_graph_re'")
-        ]
-
-    def append(self, event: Any) -> None:
-        super().append(event)
-        for name in self.copies() if isinstance(event, StepFinished) else ():
-            run(self._uri, f"ALTER DATABASE {name} OWNER TO postgres")
-
-
-@pytest.mark.usefixtures("with_programs", "may_create_databases")
-def test_a_copy_that_may_not_be_dropped_is_named_and_hides_no_result(
-    project: Callable[[str], RehearsalStand], postgres_server: PostgresServer
-) -> None:
-    stand = project(ONE)
-    run(stand.uri, "CREATE TABLE stock (id int, qty int)", LEDGER)
-    stand.events = told = _TakenAway(postgres_server)
-    try:
-        done = stand.rehearse("clone")
-        (left,) = told.copies()
-    finally:
-        for name in told.copies():
-            postgres_server.drop_database(name)
-    assert outcomes(done) == {"one_1": Outcome.APPLIED}
-    (warning,) = [event for event in told if isinstance(event, Warned)]
-    assert warning.message == f"the database {left} stays: must be owner of database {left}"
-    assert "the next rehearsal" in warning.hint
 
 
 # -- views, and what pyDAL remembers ----------------------------------------------------------------------------------------------
@@ -570,9 +382,9 @@ def widens_3(db):
 @pytest.mark.parametrize("place", ["clone", "here", "scratch"])
 @pytest.mark.parametrize("applied", [False, True])
 def test_views_go_down_and_come_up(
-    place: str, applied: bool, project: Callable[[str], RehearsalStand], postgres_server: PostgresServer
+    place: str, applied: bool, rehearsing: Callable[[str], RehearsalStand], postgres_server: PostgresServer
 ) -> None:
-    stand = project(VIEWS)
+    stand = rehearsing(VIEWS)
     if applied:
         from migrate_graph.workflow.assessment import Selection
 
@@ -628,9 +440,9 @@ def two_2(db):
 
 @pytest.mark.usefixtures("with_programs", "may_create_databases")
 def test_two_copies_at_once_are_no_trouble_and_a_living_one_is_left_alone(
-    project: Callable[[str], RehearsalStand], monkeypatch: pytest.MonkeyPatch
+    rehearsing: Callable[[str], RehearsalStand], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stand = project(ONE)
+    stand = rehearsing(ONE)
     run(stand.uri, "CREATE TABLE stock (id int, qty int)", LEDGER)
     create = places.Place.create
     inner: list[int] = []
@@ -654,9 +466,9 @@ def test_two_copies_at_once_are_no_trouble_and_a_living_one_is_left_alone(
 @pytest.mark.usefixtures("with_programs", "may_create_databases")
 @pytest.mark.parametrize("place", ["clone", "here", "scratch"])
 def test_what_requires_a_failure_is_blocked_and_the_rest_goes_on(
-    place: str, project: Callable[[str], RehearsalStand]
+    place: str, rehearsing: Callable[[str], RehearsalStand]
 ) -> None:
-    stand = project("""
+    stand = rehearsing("""
 from migrate_graph import migration
 
 
@@ -712,9 +524,9 @@ def second_2(db):
 
 @pytest.mark.usefixtures("may_create_databases")
 def test_scratch_replays_what_is_applied_without_its_acts_outside(
-    project: Callable[[str], RehearsalStand], tmp_path: Path
+    rehearsing: Callable[[str], RehearsalStand], tmp_path: Path
 ) -> None:
-    stand = project(REPLAYED.format(more=""))
+    stand = rehearsing(REPLAYED.format(more=""))
     from migrate_graph.workflow.assessment import Selection
 
     assert stand.apply(selection=Selection(to="first_1")) == 0
@@ -728,8 +540,8 @@ def test_scratch_replays_what_is_applied_without_its_acts_outside(
 
 
 @pytest.mark.usefixtures("may_create_databases")
-def test_scratch_begins_with_the_configured_backup(project: Callable[[str], RehearsalStand], tmp_path: Path) -> None:
-    stand = project(REPLAYED.format(more="\n    raise RuntimeError('it is in the backup')"))
+def test_scratch_begins_with_the_configured_backup(rehearsing: Callable[[str], RehearsalStand], tmp_path: Path) -> None:
+    stand = rehearsing(REPLAYED.format(more="\n    raise RuntimeError('it is in the backup')"))
     backup = tmp_path / "backup.sql"
     backup.write_text(
         f"{LEDGER};\nINSERT INTO ewh_implemented_features (name, installed) VALUES ('first_1', 'T');\n"

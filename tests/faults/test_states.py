@@ -313,25 +313,12 @@ def test_exit_codes_in_json_are_those_of_the_process(anywhere: Field) -> None:
     assert (ended.code, lines[-1]["exit_code"]) == (1, 1)
 
 
-_TWO_VIEWS = """
-class V(ViewMigrationManager):
-    uses = ()
-    since = "base_1"
-    def up(self): self.db.executesql("CREATE VIEW v AS SELECT id FROM base")
-    def down(self): self.db.executesql("DROP VIEW IF EXISTS v")
-
+_READER = """
 class Reader(ViewMigrationManager):
     uses = (V,)
     since = "SINCE"
     def up(self): self.db.executesql("CREATE VIEW reader AS SELECT id FROM v")
     def down(self): self.db.executesql("DROP VIEW IF EXISTS reader")
-
-@migration
-def base_1(db):
-    db.executesql("CREATE TABLE base (id integer)")
-    with V(db):
-        pass
-    return True
 
 @migration(requires=base_1, resumable=True)
 def widen_2(db):
@@ -344,11 +331,11 @@ def widen_2(db):
 
 def test_plan_says_which_views_come_back_first(anywhere: Field) -> None:
     """Those that a killed run left down, and that should exist now: the window of the other one was moved meanwhile."""
-    anywhere.write(HEAD + _TWO_VIEWS.replace("SINCE", "base_1"))
+    anywhere.write(HEAD + VIEW + _READER.replace("SINCE", "base_1"))
     assert anywhere.apply(fatal=("kept", 1)).code == -9
     anywhere.wait_until_quiet()
     assert anywhere.probe().views_down == {"V", "Reader"}
-    anywhere.write(HEAD + _TWO_VIEWS.replace("SINCE", "widen_2"))
+    anywhere.write(HEAD + VIEW + _READER.replace("SINCE", "widen_2"))
     planned = anywhere.migrate("plan")
     assert planned.code == 0, planned.output
     told = next(line for line in planned.output.splitlines() if "brought back first" in line)

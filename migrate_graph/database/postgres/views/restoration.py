@@ -244,10 +244,7 @@ class Restoration:
     def _taken_back(self, item: Item) -> str:
         part, name = item.name.rsplit(" ", 1) if item.aspect in _OF_TWO_WORDS else ("", item.name)
         # `toast.` stands before some, an extension's name before others.
-        is_dotted = item.aspect in {
-            "option",
-            "setting",
-        }
+        is_dotted = item.aspect in {"option", "setting"}
         thing, _, table = self._made.identity.rpartition(" ON ")
         is_of_nobody = item.aspect == "type privilege" and not item.name
         statement = _TO_EVERYBODY if is_of_nobody else _ADDED[item.aspect][1]
