@@ -114,6 +114,7 @@ class Progress(Struct):
         overdue: views that never came up, although their windows are open.
         unrecorded: views that exist, and that the view ledger does not know.
         waits_for_rows: in a rehearsal, a materialized view could not be filled; this is tried again after each migration.
+        may_lack_views: a migration failed after commits of its own, so views that it has taken down may be down still.
     """
 
     run: str
@@ -127,6 +128,7 @@ class Progress(Struct):
     overdue: AbstractSet[str] = frozenset()
     unrecorded: AbstractSet[str] = frozenset()
     waits_for_rows: bool = False
+    may_lack_views: bool = False
 
 
 # -- the ways in which an attempt ends ----------------------------------------------------------------------------------------

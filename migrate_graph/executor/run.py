@@ -19,7 +19,7 @@ from migrate_graph.executor.checkpoints import Checkpoint
 from migrate_graph.executor.output import isolated
 from migrate_graph.executor.pauses import Patience
 from migrate_graph.executor.revert import RevertRunner
-from migrate_graph.executor.steps import blocked, look_again, not_to_run, note, tried, with_kept_before
+from migrate_graph.executor.steps import blocked, bring_back, look_again, not_to_run, note, tried, with_kept_before
 from migrate_graph.executor.watch import Watch
 from migrate_graph.signals import Interruption
 
@@ -174,7 +174,9 @@ class Executor:
         for index, step in enumerate(plan.steps, 1):
             if len(progress.results) >= index:  # this step was part of a segment that has run
                 continue
-            if progress.results and not (progress.broken or progress.stopped or self._interruption.signal):
+            if not self._is_over(progress):
+                bring_back(self._surroundings, progress)
+            if progress.results and not self._is_over(progress):
                 look_again(self._surroundings, progress, (step.migration.name, *step.migration.requires))
             segment = segments.get(step.migration.name)
             if segment is not None and self._can_begin(segment, progress):
@@ -186,14 +188,16 @@ class Executor:
             progress.results.append(result)
             self._observer(StepFinished(index, len(plan.steps), result))
 
+    def _is_over(self, progress: Progress) -> bool:
+        return bool(progress.stopped or progress.broken or self._interruption.signal)
+
     def _atomic_runner(self, extent: Extent | None = None) -> AtomicRunner:
         return AtomicRunner(self._surroundings, self._options, extent, stop_on_partial=self._options.stop_on_partial)
 
     def _can_begin(self, segment: Segment, progress: Progress) -> bool:
         """Return whether all steps of a segment can run now; otherwise each of them runs in its own transaction."""
         known = progress.applied.union(segment.names)
-        is_over = progress.stopped or progress.broken or self._interruption.signal
-        return not is_over and all(known.issuperset(step.migration.requires) for step in segment.steps)
+        return not self._is_over(progress) and all(known.issuperset(step.migration.requires) for step in segment.steps)
 
     def _run_together(self, segment: Segment, plan: Plan, progress: Progress) -> None:
         """Run a segment in one transaction: all of its steps are kept, or none."""
@@ -213,7 +217,7 @@ class Executor:
 
     def _one(self, step: Step, index: int, total: int, progress: Progress) -> Result:
         migration = step.migration
-        if progress.stopped or progress.broken or self._interruption.signal:
+        if self._is_over(progress):
             return Result(migration.name, Outcome.NOT_REACHED, source=migration.source)
         if (result := not_to_run(migration, progress, self._observer)) is not None:
             return result

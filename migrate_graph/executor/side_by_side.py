@@ -13,7 +13,7 @@ from migrate_graph.database import backend_class
 from migrate_graph.errors import MigrateGraphError
 from migrate_graph.executor.attempt import Attempt, Died, Progress, Surroundings
 from migrate_graph.executor.pauses import Patience
-from migrate_graph.executor.steps import look_again, not_to_run, note, refresh_after, with_kept_before
+from migrate_graph.executor.steps import bring_back, look_again, not_to_run, note, refresh_after, with_kept_before
 from migrate_graph.executor.worker_messages import Assignment, Begun, Ended, Observed, Unfit, code_of
 from migrate_graph.executor.worker_pool import Worker, WorkerPool
 from migrate_graph.signals import Interruption
@@ -101,6 +101,10 @@ class SideBySideRunner:
     # -- beginning ------------------------------------------------------------------------------------------------------------
 
     def _begin_what_can(self, plan: Plan, progress: Progress, queue: Queue, pool: WorkerPool) -> None:
+        if progress.may_lack_views and not self._is_over(progress):
+            if pool.is_busy:  # what runs may have views down that it will bring up itself
+                return
+            self._bring_back(progress)
         while not self._is_over(progress) and (name := queue.begin()) is not None:
             index = plan.places[name]
             migration = plan.steps[index - 1].migration
@@ -118,6 +122,20 @@ class SideBySideRunner:
             except MigrateGraphError as error:
                 progress.broken = error
                 return
+
+    def _bring_back(self, progress: Progress) -> None:
+        """See `bring_back`; a seat of its own, because a session of the run itself would keep the work's lock from the workers."""
+        backend = None
+        try:
+            seat = self._around.backend.seat(self._around.lock, f"{progress.run} repair {len(self._results)}")
+            backend = backend_class(self._workers.settings.uri).seated(self._workers.settings, seat)
+            backend.connect(observer=self._around.observer, interruption=self._around.interruption)
+            bring_back(replace(self._around, backend=backend, is_seated=True), progress)
+        except MigrateGraphError as error:
+            progress.broken = progress.broken or error
+        finally:
+            if backend is not None:
+                backend.close()
 
     def _is_over(self, progress: Progress) -> bool:
         return bool(progress.stopped or progress.broken or self._around.interruption.signal)

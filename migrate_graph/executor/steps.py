@@ -9,10 +9,12 @@ from msgspec.structs import replace
 
 from migrate_graph.core.events import Observer, Outcome, Result, Warned
 from migrate_graph.core.graph import Node, NodeKind
-from migrate_graph.errors import MigrateGraphError
+from migrate_graph.errors import MigrateGraphError, Stopped
 from migrate_graph.executor.attempt import Attempt, Progress, Surroundings, lock_lost
+from migrate_graph.executor.own_work import bring_back_views
 from migrate_graph.executor.pauses import Pauses
 from migrate_graph.executor.refreshing import Refreshing
+from migrate_graph.messages import some
 
 if TYPE_CHECKING:
     from migrate_graph.core.model import Migration
@@ -65,6 +67,36 @@ def look_again(around: Surroundings, progress: Progress, names: Sequence[str], *
     progress.applied.difference_update(names)
     progress.applied.update(installed)
     progress.lock_checked = True
+
+
+def bring_back(around: Surroundings, progress: Progress) -> None:
+    """Bring up the views that failed migrations of this run have left down, before another migration begins: it may read them.
+
+    Where that is impossible, no further migration begins, as none would begin in the next run; the end of the run says what to do.
+    In a rehearsal no commit is durable, so none has left a view down.
+    """
+    if not progress.may_lack_views or around.fills_at_once:
+        return
+    progress.may_lack_views = False
+    try:
+        history = around.backend.read_history()
+        if not history.views_down:
+            return
+        missing = bring_back_views(
+            around.backend, progress.graph, around.observer, around.interruption, history.applied
+        )
+    except Stopped:
+        return  # the run ends with the signal
+    except MigrateGraphError as error:
+        progress.broken = error
+        return
+    if missing:
+        progress.stopped = True
+        names = some([f"{each.manager} ({each.error})" for each in missing], 5)
+        told = (
+            f"no further migration begins: a failed one has left views down, and they cannot be brought back: {names}"
+        )
+        around.observer(Warned(told))
 
 
 def not_to_run(migration: Migration, progress: Progress, observer: Observer) -> Result | None:
@@ -120,6 +152,7 @@ def note(result: Result, progress: Progress, *, keep_going: bool, fail_fast: boo
     if result.outcome is Outcome.APPLIED:
         progress.applied.add(result.name)
     progress.changed = progress.changed or result.outcome is Outcome.APPLIED or result.commits != 0
+    progress.may_lack_views = progress.may_lack_views or (not result.outcome.succeeded and result.commits != 0)
     progress.stopped = (
         progress.stopped
         or result.outcome is Outcome.INTERRUPTED

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from migrate_graph.core.events import Observer
 from migrate_graph.database import open_backend
-from migrate_graph.errors import DatabaseError, DatabaseUnreachable, MigrateGraphError
+from migrate_graph.errors import DatabaseUnreachable
 from migrate_graph.signals import Interruption
 from migrate_graph.workflow.project import database_settings, require_database
 
 if TYPE_CHECKING:
     from migrate_graph.config import Config
-    from migrate_graph.database import Backend, Lock, Work
+    from migrate_graph.database import Backend, Lock
 
 
 @contextmanager
@@ -63,29 +63,3 @@ def recording(backend: Backend) -> Iterator[None]:
         else:
             told, hint = "nothing was recorded", "run it again when the database answers"
         raise DatabaseUnreachable(f"{error.message}; {told}", hint=hint) from error
-
-
-@contextmanager
-def working(backend: Backend, name: str, *, failed: str, hint: str) -> Iterator[Work]:
-    """Open work of this program's own, and close it after the block; an error of the driver in it becomes one that says what to do.
-
-    Args:
-        backend: the database; the lock is held.
-        name: of the work, for those who look who is connected.
-        failed: what did not succeed then.
-        hint: what to do then.
-
-    Raises:
-        DatabaseError: the connection was lost, the disk is full, …
-    """
-    work = None
-    try:
-        work = backend.own_work(name)
-        yield work
-    except MigrateGraphError:
-        raise
-    except Exception as error:
-        raise DatabaseError(f"{failed}: {backend.explain(error).message}", hint=hint) from error
-    finally:
-        if work is not None:
-            work.close()

@@ -8,12 +8,10 @@ from msgspec.structs import replace
 
 from migrate_graph.core.events import Observer, Warned
 from migrate_graph.core.history import History, ways_out
-from migrate_graph.core.late import nx
 from migrate_graph.core.timeline import Timeline
 from migrate_graph.errors import DecisionNeeded
 from migrate_graph.loader import user_imports
 from migrate_graph.messages import counted, typed
-from migrate_graph.workflow.locked import working
 from migrate_graph.workflow.project import Project, Reading
 
 if TYPE_CHECKING:
@@ -130,23 +128,10 @@ def _bring_back_views(
     restored: bool,
 ) -> tuple[Unrepaired, ...]:
     """Bring up the views that are down and should exist now; return those for which this failed."""
-    graph = project.graph
-    living = Timeline(graph).living(applied)
-    hint = "run migrate apply again; their definitions are kept in the database"
-    with working(backend, "repair of views", failed="views could not be brought back", hint=hint) as work:
-        with interruption.stopping(work.cancel), user_imports(project.imports, project.registry):
-            order = [name for name in nx.topological_sort(graph.uses) if name in living]
-            managers = [graph.views[name].manager(work.db) for name in order]
-            if restored:
-                work.views.renew()
-            missing = work.views.repair(
-                managers,
-                declared=graph.views.keys(),
-                observer=observer,
-                texts={name: view.fingerprint for name, view in graph.views.items()},
-            )
-        work.db.commit()
-    return missing
+    from migrate_graph.executor.own_work import bring_back_views
+
+    with user_imports(project.imports, project.registry):
+        return bring_back_views(backend, project.graph, observer, interruption, applied, restored=restored)
 
 
 def refresh(backend: Backend, observer: Observer, interruption: Interruption, *, reverts: bool = False) -> None:

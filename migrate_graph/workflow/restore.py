@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from migrate_graph.config import SourceKind
 from migrate_graph.core.events import Observer
 from migrate_graph.errors import PendingTaskFailed, RestoreError
-from migrate_graph.workflow.locked import locked, working
+from migrate_graph.executor.own_work import working
+from migrate_graph.workflow.locked import locked
 
 if TYPE_CHECKING:
     from migrate_graph.config import Config

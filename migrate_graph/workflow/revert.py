@@ -20,12 +20,13 @@ from migrate_graph.database import open_backend
 from migrate_graph.database.cascades import cascades_of, dropping_deletes
 from migrate_graph.database.deletions import Deleted, Deletions
 from migrate_graph.errors import DecisionNeeded, ExitCode, MigrateGraphError, StillRequired, UsageError
+from migrate_graph.executor.own_work import working
 from migrate_graph.messages import counted, typed
 from migrate_graph.workflow.apply import flag_of
 from migrate_graph.workflow.assessment import Assessment, Judging, assess
 from migrate_graph.workflow.cache import require_address
 from migrate_graph.workflow.laboratory.back_and_forth import Trip, undo_step
-from migrate_graph.workflow.locked import locked, working
+from migrate_graph.workflow.locked import locked
 from migrate_graph.workflow.locked_run import LockedRun
 from migrate_graph.workflow.project import Project, Reading, database_settings, read_history, unknown_name
 from migrate_graph.workflow.rehearse import Rehearsal, RehearseOptions, rehearse

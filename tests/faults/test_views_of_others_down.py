@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from fault_field import Field
 from jobs_stand import HEAD
 from waiting import wait_until
@@ -70,3 +71,43 @@ def test_one_runs_after_another_that_left_its_views_down(anywhere: Field) -> Non
     state = anywhere.probe()
     assert state.ledger == {"base_1": "T", "first_2": "F", "second_3": "T"}
     assert (state.views, state.views_down) == ({"x", "y"}, set()), "the run has repaired what the first left down"
+
+
+READS = "db.executesql('SELECT id FROM x')"
+
+WAYS_TO_FAIL = {"raises": "if db: raise ValueError('of the first')", "refuses": "if db: return False"}
+
+
+@pytest.mark.parametrize("how", WAYS_TO_FAIL)
+def test_the_next_one_reads_what_a_failed_one_had_taken_down(how: str, anywhere: Field) -> None:
+    anywhere.write(HEAD + PROJECT.format(then=WAYS_TO_FAIL[how], before=READS))
+    ended = anywhere.apply(*(["--keep-going"] if how == "raises" else []))
+    assert ended.code == 1, ended.output
+    assert anywhere.read().ledger == {"base_1": "T", "first_2": "F", "second_3": "T"}, ended.output
+
+
+def test_beside_others_the_next_one_reads_what_a_failed_one_had_taken_down(on_postgres: Field) -> None:
+    waits_for_first = _waits_for("down")
+    project = PROJECT.format(
+        then=f"{_waits_for('beside')}\n        open('down', 'w').close()\n        raise ValueError('of the first')",
+        before=f"open('beside', 'w').close()\n    {waits_for_first}",
+    )
+    after = f"\n@migration(requires=base_1, independent=True)\ndef third_4(db):\n    {READS}\n    return True\n"
+    on_postgres.write(HEAD + project + after)
+    ended = on_postgres.apply("--jobs", "2", "--keep-going")
+    assert ended.code == 1, ended.output
+    state = on_postgres.read()
+    assert state.ledger == {"base_1": "T", "first_2": "F", "second_3": "T", "third_4": "T"}, ended.output
+    assert (state.views, state.views_down) == ({"x", "y"}, set())
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_none_begins_while_a_view_cannot_come_back(jobs: str, on_postgres: Field) -> None:
+    fails = "db.executesql('ALTER TABLE one RENAME COLUMN id TO old'); db.commit(); raise ValueError('of the first')"
+    project = PROJECT.format(then=fails, before="pass")
+    on_postgres.write(HEAD + project + "\n@migration(requires=base_1)\ndef third_4(db):\n    return True\n")
+    ended = on_postgres.apply("--keep-going", "--jobs", jobs)
+    assert ended.code == 5, ended.output
+    assert "third_4" not in on_postgres.read().ledger, ended.output
+    assert "no further migration begins" in ended.output
+    assert "X" in on_postgres.read().views_down
