@@ -48,6 +48,11 @@ def quote_literal(text: str) -> str:
     return "E'" + "".join(char if char.isalnum() and char.isascii() else f"\\U{ord(char):08x}" for char in text) + "'"
 
 
+def quote_text(text: str) -> str:
+    """Quote a text as a person would type it, for PostgreSQL and SQLite; with a backslash, it is only read so by standard SQL strings."""
+    return "'" + text.replace("'", "''") + "'"
+
+
 def as_array(numbers: Iterable[int]) -> str:
     """Return numbers as the literal of an array, for PostgreSQL."""
     return f"'{{{','.join(str(int(number)) for number in numbers)}}}'"

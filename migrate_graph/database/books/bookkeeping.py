@@ -23,6 +23,7 @@ from migrate_graph.signals import Interruption
 
 if TYPE_CHECKING:
     from migrate_graph.core.drift import Inventory
+    from migrate_graph.database.books.obstacles import Fault
 
 _TELL_EVERY = 10.0
 # Short at first, since most runs have nothing to do and end at once; then longer, to ask the server less often.
@@ -199,7 +200,7 @@ class Bookkeeping(ABC):
                     storable(reason, self._encoding()),
                 )
 
-    def _refuse_to_record(self, faults: Sequence[str]) -> None:
+    def _refuse_to_record(self, faults: Sequence[Fault]) -> None:
         if faults:
             from migrate_graph.database.books.obstacles import cannot_record
 
@@ -209,9 +210,11 @@ class Bookkeeping(ABC):
         with self.together():
             raise _TakenBack(self._ledger.try_success(name, installed=installed))
 
-    def _tried(self, names: Sequence[str], *, installed: bool | None) -> list[str]:
+    def _tried(self, names: Sequence[str], *, installed: bool | None) -> list[Fault]:
         """Return why records of these names cannot be written: each is written, with an attempt, and rolled back."""
-        faults: dict[str, str] = {}
+        from migrate_graph.database.books.obstacles import Fault
+
+        faults: dict[str, Fault] = {}
         for name in names if installed is not None else ():
             try:
                 self._try(name, installed=installed is True)
@@ -220,7 +223,8 @@ class Bookkeeping(ABC):
             except DatabaseError as error:
                 why = error.message
             if why:
-                faults.setdefault(why, f"the record of {name!r} does not stand: {why}")
+                told = f"the record of {name!r} does not stand: {why}"
+                faults.setdefault(why, Fault(told, "drop or change what refuses the record"))
         return [*faults.values()][:_FAULTS]
 
     def resolve(self, name: str, *, attempt: int, applied: bool, reason: str, run: str, fingerprint: str = "") -> bool:

@@ -3,10 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from msgspec import Struct
 
+from migrate_graph.database.names import TableNames
 from migrate_graph.errors import DatabaseRefused
+from migrate_graph.quoting import quote_identifier, quote_text
+
+
+class Fault(NamedTuple):
+    """Something in a database that must be mended by hand.
+
+    Attributes:
+        message: what is wrong.
+        mend: what mends it: a statement that can be typed, where there is one.
+    """
+
+    message: str
+    mend: str
 
 
 class Obstacles(Struct, frozen=True, kw_only=True):
@@ -14,28 +29,34 @@ class Obstacles(Struct, frozen=True, kw_only=True):
 
     Attributes:
         label: what to call the database in output.
-        ledger: name of the ledger.
+        names: names of the tool's tables; None: there is no ledger.
         refused: why no writing command runs, whatever it would record; None: there is no such reason.
         faults: why nothing can be recorded.
         width: how many characters a name may have in the ledger; None: any number.
     """
 
     label: str = ""
-    ledger: str = ""
+    names: TableNames | None = None
     refused: DatabaseRefused | None = None
-    faults: tuple[str, ...] = ()
+    faults: tuple[Fault, ...] = ()
     width: int | None = None
 
-    def faults_of(self, names: Sequence[str]) -> list[str]:
+    def faults_of(self, names: Sequence[str]) -> list[Fault]:
         """Return why these migrations cannot be recorded; without any, nothing is recorded, so nothing is in the way."""
         if not names:
             return []
-        too_long = [
-            f"the name of {name!r} is longer than the {self.width} characters of {self.ledger}.name"
-            for name in names
-            if self.width and len(name) > self.width
+        too_long = [name for name in names if self.width and len(name) > self.width]
+        if self.names is None or not too_long:
+            return [*self.faults]
+        ledger, longest = self.names.ledger, max(map(len, too_long))
+        mend = f"ALTER TABLE {self.names.quoted(ledger)} ALTER COLUMN name TYPE varchar({max(512, longest)});"
+        return [
+            *self.faults,
+            *(
+                Fault(f"the name of {name!r} is longer than the {self.width} characters of {ledger}.name", mend)
+                for name in too_long
+            ),
         ]
-        return [*self.faults, *too_long]
 
     def refusal(self, names: Sequence[str]) -> DatabaseRefused | None:
         """Return the error with which `apply` ends before it runs any of these migrations; None: nothing is in the way."""
@@ -43,17 +64,49 @@ class Obstacles(Struct, frozen=True, kw_only=True):
         return self.refused or (cannot_record(self.label, faults) if faults else None)
 
 
-def twice(ledger: str, duplicates: Sequence[str]) -> list[str]:
-    """Return the faults of a ledger that has these names in more than one row."""
-    return [f"{ledger} has more than one row for {name!r}" for name in duplicates]
+def twice(names: TableNames, duplicates: Sequence[str]) -> list[Fault]:
+    """Return the faults of a ledger that has these names in more than one row.
+
+    The statement keeps one row of a name, and one that says installed where there is one: that is how the ledger is read.
+    """
+    table = names.quoted(names.ledger)
+    row = "ctid" if names.dialect.folds_case else "rowid"
+
+    def mend(name: str) -> str:
+        is_it = f"name = {quote_text(name)}"
+        kept = f"SELECT {row} FROM {table} WHERE {is_it} ORDER BY installed DESC NULLS LAST LIMIT 1"
+        return f"DELETE FROM {table} WHERE {is_it} AND {row} <> ({kept});"
+
+    return [Fault(f"{names.ledger} has more than one row for {name!r}", mend(name)) for name in duplicates]
 
 
-def unfilled(ledger: str, columns: Sequence[str]) -> list[str]:
-    """Return the faults of a ledger with columns that need a value, and that nothing fills in."""
-    return [f"{ledger}.{column} is NOT NULL and has no default" for column in columns]
+def unfilled(names: TableNames, columns: Sequence[str], *, fixed: Sequence[str] = ()) -> list[Fault]:
+    """Return the faults of a ledger with columns that need a value, and that nothing fills in.
+
+    Args:
+        names: names of the tool's tables.
+        columns: the columns.
+        fixed: those of them that must stay NOT NULL: columns of a primary key or of a domain.
+    """
+    table = names.quoted(names.ledger)
+
+    def mend(column: str) -> str:
+        name = quote_identifier(column)
+        if not names.dialect.folds_case:
+            return f"ALTER TABLE {table} DROP COLUMN {name}; (its values are lost; else make the table anew with a default)"
+        if column in fixed:
+            return f"ALTER TABLE {table} ALTER COLUMN {name} SET DEFAULT …; (a value, or nextval of a sequence)"
+        return f"ALTER TABLE {table} ALTER COLUMN {name} DROP NOT NULL;"
+
+    return [Fault(f"{names.ledger}.{column} is NOT NULL and has no default", mend(column)) for column in columns]
 
 
-def cannot_record(label: str, faults: Sequence[str]) -> DatabaseRefused:
+def mends(faults: Sequence[Fault]) -> str:
+    """Return what mends these faults, each on a line of its own, once."""
+    return "\n".join(dict.fromkeys(fault.mend for fault in faults if fault.mend))
+
+
+def cannot_record(label: str, faults: Sequence[Fault]) -> DatabaseRefused:
     """Return the refusal of a database in which migrations cannot be recorded.
 
     Args:
@@ -61,5 +114,6 @@ def cannot_record(label: str, faults: Sequence[str]) -> DatabaseRefused:
         faults: the reasons.
     """
     return DatabaseRefused(
-        f"{label} cannot record migrations: " + "; ".join(faults), hint="nothing was run; mend this and run again"
+        f"{label} cannot record migrations: " + "; ".join(fault.message for fault in faults),
+        hint=f"nothing was run; mend this and run again:\n{mends(faults)}",
     )

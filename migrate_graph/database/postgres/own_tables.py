@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from migrate_graph.database.books.ledger import Execute
+from migrate_graph.database.books.obstacles import Fault, mends
 from migrate_graph.database.names import TableNames
 from migrate_graph.errors import DatabaseRefused
 from migrate_graph.quoting import quote_identifier
@@ -60,11 +60,6 @@ _OF_THE_TABLE = frozenset({"trigger", "rule"})
 """What is refused whatever role is connected."""
 
 
-class _Fault(NamedTuple):
-    message: str
-    mend: str
-
-
 def require_ordinary(execute: Execute, names: TableNames) -> set[str]:
     """Return which of the tool's tables exist. All are ordinary tables: to read one runs no code of others.
 
@@ -78,12 +73,12 @@ def require_ordinary(execute: Execute, names: TableNames) -> set[str]:
         if kind not in {"r", "p"}:
             what = _KINDS.get(kind, "something else")
             faults.append(
-                _Fault(
-                    f"{table} is a {what}, not a table", f"DROP {what.upper()} {table}, or choose another migrate_table"
+                Fault(
+                    f"{table} is a {what}, not a table", f"DROP {what.upper()} {table}; or choose another migrate_table"
                 )
             )
         elif secured:
-            faults.append(_Fault(f"{table} has row security", f"ALTER TABLE {table} DISABLE ROW LEVEL SECURITY"))
+            faults.append(Fault(f"{table} has row security", f"ALTER TABLE {table} DISABLE ROW LEVEL SECURITY;"))
     if refused := _refusal(faults):
         raise refused
     return {name for name, _, _ in rows}
@@ -121,29 +116,29 @@ def keep_to_ourselves(execute: Execute, names: TableNames, tables: Iterable[str]
             execute(names.dialect.sql(statement), ())
 
 
-def _fault(names: TableNames, kind: str, name: str, who: str, privileges: str) -> _Fault:
+def _fault(names: TableNames, kind: str, name: str, who: str, privileges: str) -> Fault:
     table = names.quoted(name)
     if kind == "owner":
-        return _Fault(
+        return Fault(
             f"{table} belongs to the role {who}, which you are no member of",
-            f"ALTER TABLE {table} OWNER TO CURRENT_USER, by a superuser after a look at what stands in it",
+            f"ALTER TABLE {table} OWNER TO CURRENT_USER; (by a superuser, after a look at what stands in it)",
         )
     if kind == "grant":
-        return _Fault(
+        return Fault(
             f"{table} may be written by {f'the role {who}' if who else 'everybody'}",
-            f"REVOKE {privileges} ON TABLE {table} FROM {_grantee(who)}",
+            f"REVOKE {privileges} ON TABLE {table} FROM {_grantee(who)};",
         )
-    return _Fault(f"{table} has the {kind} {who}", f"DROP {kind.upper()} {quote_identifier(who)} ON {table}")
+    return Fault(f"{table} has the {kind} {who}", f"DROP {kind.upper()} {quote_identifier(who)} ON {table};")
 
 
 def _grantee(role: str) -> str:
     return quote_identifier(role) if role else "PUBLIC"
 
 
-def _refusal(faults: list[_Fault]) -> DatabaseRefused | None:
+def _refusal(faults: list[Fault]) -> DatabaseRefused | None:
     if not faults:
         return None
     return DatabaseRefused(
         "the tool's own tables cannot be trusted: " + "; ".join(fault.message for fault in faults),
-        hint="\n".join(fault.mend for fault in faults),
+        hint=mends(faults),
     )

@@ -16,12 +16,15 @@ from migrate_graph.errors import DatabaseRefused
 from migrate_graph.quoting import quote_identifier
 
 if TYPE_CHECKING:
-    from migrate_graph.database.books.obstacles import Obstacles
+    from migrate_graph.database.books.obstacles import Fault, Obstacles
 
 _READ_ONLY = "the server is read-only (a standby, or default_transaction_read_only)"
 
 # The oldest and the newest version that the tests run on. Features of newer versions (transaction_timeout, …) are used where they exist.
 _OLDEST, _NEWEST = 120000, 180000
+
+_LIMIT = 3
+"""Connections of a run: two, and one while a connection is replaced."""
 
 Execute = Callable[..., list[tuple[Any, ...]]]
 
@@ -126,7 +129,7 @@ class Unmet(NamedTuple):
         is_guarded: constraints of ledger or journal may refuse a record.
     """
 
-    by_role: list[str]
+    by_role: list[Fault]
     may_write: bool
     obstacles: Obstacles
     is_guarded: bool
@@ -141,7 +144,7 @@ def unmet(execute: Execute, ledger: Ledger, label: str, present: Collection[str]
         label: name of the database in output.
         present: which of the tool's tables exist.
     """
-    from migrate_graph.database.books.obstacles import Obstacles, twice, unfilled
+    from migrate_graph.database.books.obstacles import Fault, Obstacles, twice, unfilled
 
     tables = ledger.names
     ledgers, journal, views = ([tables.quoted(name)] if name in present else [] for name in tables.all)
@@ -159,17 +162,72 @@ def unmet(execute: Execute, ledger: Ledger, label: str, present: Collection[str]
     )[0]
     faults = []
     if read_only:
-        faults.append(_READ_ONLY)
+        faults.append(Fault(_READ_ONLY, HINTS["25006"]))
     if permitted is False:
-        faults.append(
+        told = (
             f"this role lacks SELECT, INSERT or UPDATE on {tables.ledger} and its companions, DELETE on the latter, "
             "or USAGE on their sequences"
         )
+        faults.append(Fault(told, _grants(execute, ledgers, journal + views, ledgers + journal)))
     if lonely:
-        faults.append("this role, or this database, allows one connection, and a run needs two (CONNECTION LIMIT)")
-    of_ledger = (*unfilled(tables.ledger, wanting or ()), *twice(tables.ledger, ledger.duplicates()))
-    obstacles = Obstacles(label=label, ledger=tables.ledger, faults=of_ledger, width=width)
+        told = "this role, or this database, allows one connection, and a run needs two (CONNECTION LIMIT)"
+        faults.append(Fault(told, _wider_limits(execute)))
+    fixed = [name for (name,) in execute(_FIXED, tuple(ledgers))] if wanting else []
+    of_ledger = (*unfilled(tables, wanting or (), fixed=fixed), *twice(tables, ledger.duplicates()))
+    obstacles = Obstacles(label=label, names=tables, faults=of_ledger, width=width)
     return Unmet(faults, inserts and not read_only, obstacles, bool(is_guarded))
+
+
+_FIXED = (
+    "SELECT CAST(a.attname AS pg_catalog.text) FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid "
+    "WHERE a.attrelid = pg_catalog.to_regclass(%s) AND a.attnum > 0 AND NOT a.attisdropped AND (t.typnotnull "
+    "OR EXISTS (SELECT FROM pg_catalog.pg_index i WHERE i.indrelid = a.attrelid AND i.indisprimary AND a.attnum = ANY (i.indkey)))"
+)
+
+_LACKING = (
+    "SELECT t, pg_catalog.string_agg(p, ', ' ORDER BY p) FROM (SELECT pg_catalog.unnest(CAST(%s AS pg_catalog.text[])) t, "
+    "pg_catalog.unnest(CAST(%s AS pg_catalog.text[])) p) q WHERE NOT pg_catalog.has_table_privilege(t, p) GROUP BY t ORDER BY t"
+)
+
+_LACKING_SEQUENCES = (
+    "SELECT s FROM (SELECT pg_catalog.pg_get_serial_sequence(t, 'id') s FROM pg_catalog.unnest(CAST(%s AS pg_catalog.text[])) t) q "
+    "WHERE s IS NOT NULL AND NOT pg_catalog.has_sequence_privilege(s, 'USAGE')"
+)
+
+
+def _grants(execute: Execute, ledgers: list[str], others: list[str], numbered: list[str]) -> str:
+    """Return the statements that grant the connected role what it lacks.
+
+    Args:
+        execute: runs a statement and returns its rows.
+        ledgers: the ledger.
+        others: the tables beside it.
+        numbered: the tables whose `id` may come from a sequence.
+    """
+    every = ("SELECT", "INSERT", "UPDATE")
+    wanted = [(table, right) for table in ledgers + others for right in every]
+    wanted += [(table, "DELETE") for table in others]
+    ((role,),) = execute("SELECT CAST(current_user AS pg_catalog.text)")
+    lacking = execute(_LACKING, ([table for table, _ in wanted], [right for _, right in wanted]))
+    to = quote_identifier(role)
+    tables = [f"GRANT {rights} ON TABLE {table} TO {to};" for table, rights in lacking]
+    sequences = [f"GRANT USAGE ON SEQUENCE {name} TO {to};" for (name,) in execute(_LACKING_SEQUENCES, (numbered,))]
+    return "\n".join([*tables, *sequences])
+
+
+def _wider_limits(execute: Execute) -> str:
+    """Return the statements that let the connected role have the connections of a run."""
+    ((role, of_role, database, of_database),) = execute(
+        "SELECT CAST(r.rolname AS pg_catalog.text), r.rolconnlimit, CAST(d.datname AS pg_catalog.text), d.datconnlimit "
+        "FROM pg_catalog.pg_roles r, pg_catalog.pg_database d "
+        "WHERE r.rolname = session_user AND d.datname = pg_catalog.current_database()"
+    )
+    limits = (("ROLE", role, of_role), ("DATABASE", database, of_database))
+    return "\n".join(
+        f"ALTER {kind} {quote_identifier(name)} CONNECTION LIMIT {_LIMIT};"
+        for kind, name, limit in limits
+        if limit == 1
+    )
 
 
 def obstacles_of(execute: Execute, ledger: Ledger, label: str, present: Collection[str]) -> Obstacles:

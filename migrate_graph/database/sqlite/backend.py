@@ -536,9 +536,13 @@ class SqliteBackend(Bookkeeping):
                     ViewLedger(self._ledger.names, self._execute).create()
 
     def preflight(self, names: Sequence[str], *, installed: bool | None = None) -> None:
+        from migrate_graph.database.books.obstacles import Fault
+
         faults = self.obstacles().faults_of(names)
         if names and not self._is_writable():
-            faults.append(f"{self.path} or its directory is not writable")
+            places = quote(str(self.path)), quote(str(self.path.parent))
+            told = f"{self.path} or its directory is not writable"
+            faults.append(Fault(told, f"by its owner, for the user who runs this: chmod u+w {' '.join(places)}"))
         is_guarded = not faults and names and self._execute(_GUARDED, self._ledger.names.all[:2])
         self._refuse_to_record(faults or (self._tried(names, installed=installed) if is_guarded else []))
 
@@ -549,8 +553,9 @@ class SqliteBackend(Bookkeeping):
         if not self.has_ledger():
             return Obstacles()
         wanting = [column for (column,) in self._execute(_WANTING, (ledger,))]
-        faults = (*twice(ledger, self._ledger.duplicates()), *unfilled(ledger, wanting))
-        return Obstacles(label=self.label, ledger=ledger, faults=faults)
+        names = self._ledger.names
+        faults = (*twice(names, self._ledger.duplicates()), *unfilled(names, wanting))
+        return Obstacles(label=self.label, names=names, faults=faults)
 
     # -- work -----------------------------------------------------------------------------------------------------------------
 
