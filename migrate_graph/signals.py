@@ -145,9 +145,7 @@ class Interruption:
         reader, writer = self._ends = socket.socketpair()
         os.set_blocking(writer.fileno(), False)
         # All threads are started before a signal can arrive: a start inside a handler could need a lock that the interrupted code holds.
-        listener = start_thread(self._listen, reader, name="signals")
-        start_thread(self._cancel_when_heard, name="cancel")
-        start_thread(self._hang_up_when_heard, name="hang up")
+        listener = self._start_threads(reader)
         self._handlers = {number: getsignal(number) for number in SIGNALS if _is_ours_to_take(number)}
         if _WAKES is not None and getsignal(_WAKES) is signal.SIG_DFL:
             self._handlers[_WAKES] = signal.SIG_DFL
@@ -217,6 +215,26 @@ class Interruption:
         if self._ends and self._handlers and threading.current_thread() is threading.main_thread():
             with suppress(OSError, ValueError):  # a body may have closed the pipe
                 signal.set_wakeup_fd(self._ends[1].fileno(), warn_on_full_buffer=False)
+
+    def _start_threads(self, reader: socket.socket) -> threading.Thread:
+        """Start the threads of `listening`; return the one that reads signals. If one cannot be started, end the others and close the sockets.
+
+        Raises:
+            NoRoom: no thread can be started.
+        """
+        started: list[threading.Thread] = []
+        try:
+            started.append(start_thread(self._listen, reader, name="signals"))
+            started.append(start_thread(self._cancel_when_heard, name="cancel"))
+            started.append(start_thread(self._hang_up_when_heard, name="hang up"))
+        except BaseException:
+            if len(started) > 1:  # without its thread, the queue would end the thread of the next `listening`
+                self._to_cancel.put(_STOP)
+            if started:
+                self._end(started[0])
+            self._close()
+            raise
+        return started[0]
 
     def _end(self, listener: threading.Thread) -> None:
         """End the thread that reads from the wakeup socket, before the socket is closed.

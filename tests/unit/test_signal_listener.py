@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from migrate_graph import signals
+from migrate_graph.errors import NoRoom
 from migrate_graph.forks import file_of
 from migrate_graph.signals import Interruption
 
@@ -67,3 +68,31 @@ def test_a_forked_child_that_leaves_the_block_does_not_end_the_thread_of_its_par
     finally:
         if os.getpid() != parent:
             os._exit(code)
+
+
+def _ours() -> set[threading.Thread]:
+    return {each for each in threading.enumerate() if each.name.startswith("migrate_graph ")}
+
+
+@pytest.mark.parametrize("refused", [1, 2, 3])
+def test_none_of_its_threads_stays_when_one_cannot_be_started(refused: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, start, asked = _ours(), threading.Thread.start, 0
+
+    def start_or_refuse(thread: threading.Thread) -> None:
+        nonlocal asked
+        asked += 1
+        if asked == refused:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    interruption = Interruption()
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", start_or_refuse)
+        with pytest.raises(NoRoom), interruption.listening():
+            pytest.fail("it listened")
+    assert interruption._ends is None
+    for each in _ours() - before:
+        each.join(20)
+    assert _ours() == before
+    with interruption.listening():
+        assert len(_ours() - before) == 3, "what was asked to end the first time has ended nothing now"
