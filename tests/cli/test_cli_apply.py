@@ -207,4 +207,4 @@ def test_a_ledger_without_a_place_is_told_with_what_to_type(
         assert 'hint: CREATE SCHEMA "Odd"; or set `schema`' in told
     else:
         assert "the search_path of the role names no schema that exists in" in told
-        assert "hint: set `schema`, or correct the search_path of the role" in told
+        assert 'hint: CREATE SCHEMA "nowhere"; or set `schema`; or ALTER ROLE "app" SET search_path = public' in told

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg2
 import psycopg2.extensions as pg
-from msgspec.structs import replace
 
 from migrate_graph.core.events import LockAcquired, LockHolder, Observer, Warned, ignore_events
 from migrate_graph.core.model import Migration, TransactionMode
@@ -20,6 +19,7 @@ from migrate_graph.database.books.ledger import AttemptKey, Ledger
 from migrate_graph.database.books.view_ledger import ViewLedger
 from migrate_graph.database.driver_errors import AttemptFailed, Trouble, TroubleKind
 from migrate_graph.database.names import POSTGRES, TableNames
+from migrate_graph.database.postgres.ledger_place import place_of, require_place, without_schema
 from migrate_graph.database.postgres.own_tables import keep_to_ourselves, require_ordinary, require_trusted
 from migrate_graph.database.postgres.requirements import (
     has_unique_names,
@@ -28,7 +28,6 @@ from migrate_graph.database.postgres.requirements import (
     require_writable,
     room_for,
     unmet,
-    without_schema,
 )
 from migrate_graph.database.postgres.session.at_work import AtWork, how_to_end
 from migrate_graph.database.postgres.session.connection import WorkConnection
@@ -40,7 +39,7 @@ from migrate_graph.database.postgres.session.trouble import explained, of_ours
 from migrate_graph.database.room import Room
 from migrate_graph.database.spare_dal import SpareDal
 from migrate_graph.database.watching import Keeping
-from migrate_graph.errors import DatabaseUnreachable, MigrateGraphError, RestoreError, Stopped
+from migrate_graph.errors import DatabaseRefused, DatabaseUnreachable, MigrateGraphError, RestoreError, Stopped
 from migrate_graph.messages import first_line
 from migrate_graph.redaction import redact
 from migrate_graph.signals import Interruption
@@ -178,14 +177,7 @@ class PostgresBackend(Bookkeeping):
         names = TableNames.of(self._settings.table, POSTGRES)
         if not names.schema:
             with self.together():
-                self._ask("SELECT pg_catalog.set_config('search_path', %s, true)", (self._sessions.place,))
-                ((found, current),) = self._ask(
-                    "SELECT (SELECT n.nspname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n "
-                    "ON n.oid OPERATOR(pg_catalog.=) c.relnamespace WHERE c.oid OPERATOR(pg_catalog.=) "
-                    "CAST(pg_catalog.to_regclass(%s) AS pg_catalog.oid)), pg_catalog.current_schema()",
-                    (names.quoted(names.ledger),),
-                )
-            names = replace(names, schema=found or current or "")
+                names = place_of(self._ask, names, self._sessions.place)
         self._ledger = Ledger(names, self._execute)
 
     def _lock_key(self) -> int:
@@ -533,15 +525,24 @@ class PostgresBackend(Bookkeeping):
         names = self._ledger.names
         missing = set(names.all) - self._present()
         if missing:
-            if not names.schema:
-                raise without_schema(self._settings.schema, self.label)
             require_writable(self._execute, f"{self.label} cannot record migrations")
+            self._require_place()
             with self.together():
                 self._ledger.create(missing)
                 if names.views in missing:
                     ViewLedger(names, self._execute).create()
                 keep_to_ourselves(self._execute, names, missing)
         require_trusted(self._execute, names)
+
+    def _require_place(self) -> None:
+        """Raise if there is no schema in which the missing ones of the tool's tables can be created."""
+        if not self._ledger.names.schema:
+            raise self._without_schema()
+        require_place(self._execute, self._ledger.names, self.label)
+
+    def _without_schema(self) -> DatabaseRefused:
+        role = self._alive_keeper().info.user
+        return without_schema(self._execute, self._settings.schema, self._sessions.place, role, self.label)
 
     def preflight(self, names: Sequence[str], *, installed: bool | None = None) -> None:
         if not names:  # nothing will be recorded, so a standby, where nothing can be, is no fault
@@ -557,7 +558,7 @@ class PostgresBackend(Bookkeeping):
         from migrate_graph.database.books.obstacles import Obstacles
 
         if not self._ledger.names.schema:
-            return Obstacles(refused=without_schema(self._settings.schema, self.label))
+            return Obstacles(refused=self._without_schema())
         return obstacles_of(self._execute, self._ledger, self.label, self._present())
 
     def installed_if_held(self, lock: Any, names: Sequence[str]) -> frozenset[str] | None:

@@ -13,7 +13,6 @@ from migrate_graph.database.postgres.own_tables import distrusted
 from migrate_graph.database.postgres.session.trouble import HINTS
 from migrate_graph.database.room import Room
 from migrate_graph.errors import DatabaseRefused
-from migrate_graph.quoting import quote_identifier
 
 if TYPE_CHECKING:
     from migrate_graph.database.books.obstacles import Fault, Obstacles
@@ -66,24 +65,6 @@ def require_writable(execute: Execute, refusal: str, way_out: str = HINTS["25006
     )
     if read_only:
         raise DatabaseRefused(f"{refusal}: {_READ_ONLY}", hint=way_out)
-
-
-def without_schema(schema: str | None, label: str) -> DatabaseRefused:
-    """Return the refusal of a database in which there is no schema for the tool's tables.
-
-    Args:
-        schema: the schema in the settings; None or empty where the search_path of the role decides.
-        label: name of the database in output.
-    """
-    if schema:
-        return DatabaseRefused(
-            f"schema {schema!r} does not exist in {label}",
-            hint=f"CREATE SCHEMA {quote_identifier(schema)}; or set `schema`",
-        )
-    return DatabaseRefused(
-        f"the search_path of the role names no schema that exists in {label}, so there is no place for the ledger",
-        hint="set `schema`, or correct the search_path of the role",
-    )
 
 
 _UNMET = (

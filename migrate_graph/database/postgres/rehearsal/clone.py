@@ -18,7 +18,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from migrate_graph.core.footprint import Size
-from migrate_graph.database.names import POSTGRES, TableNames
+from migrate_graph.database.names import POSTGRES, TableNames, schema_names
 from migrate_graph.database.postgres.places import Locale, Place, copy_tables_of_pydal
 from migrate_graph.database.postgres.programs import parameters_of, service_file, version_of
 from migrate_graph.database.postgres.session.cursor import send
@@ -340,11 +340,12 @@ class _Filling(Struct):
 
     def _place_of(self, names: TableNames) -> str:
         """Return the schema of the ledger, looked up along the search_path that a migration's session has."""
+        path = ", ".join(map(quote_literal, schema_names(self.original.sessions.place)))
         found = self.original.ask(
-            "SELECT n.nspname FROM pg_catalog.unnest(pg_catalog.string_to_array("
-            f"{quote_literal(self.original.sessions.place)}, ',')) WITH ORDINALITY AS path(name, at) JOIN pg_catalog.pg_namespace n "
-            "ON n.nspname OPERATOR(pg_catalog.=) CASE pg_catalog.btrim(path.name) WHEN '\"$user\"' THEN CAST(current_user AS pg_catalog.text) "
-            "ELSE pg_catalog.btrim(path.name, ' \"') END JOIN pg_catalog.pg_class c ON c.relnamespace OPERATOR(pg_catalog.=) n.oid "
+            f"SELECT n.nspname FROM pg_catalog.unnest(CAST(ARRAY[{path}] AS pg_catalog.text[])) WITH ORDINALITY AS path(name, at) "
+            "JOIN pg_catalog.pg_namespace n ON n.nspname OPERATOR(pg_catalog.=) CASE path.name WHEN '$user' "
+            "THEN CAST(current_user AS pg_catalog.text) ELSE path.name END "
+            "JOIN pg_catalog.pg_class c ON c.relnamespace OPERATOR(pg_catalog.=) n.oid "
             f"AND c.relname OPERATOR(pg_catalog.=) {quote_literal(names.ledger)} ORDER BY path.at LIMIT 1"
         )
         return str(found[0][0]) if found else ""

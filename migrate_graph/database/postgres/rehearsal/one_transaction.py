@@ -17,7 +17,6 @@ from migrate_graph.database.driver_errors import Trouble, TroubleKind
 from migrate_graph.database.names import TableNames
 from migrate_graph.database.postgres.facts.query import SETTINGS, with_numbers
 from migrate_graph.database.postgres.rehearsal.guarded import ESCAPED, HOW_ELSE, GuardedConnection, ended_past_us
-from migrate_graph.database.postgres.requirements import without_schema
 from migrate_graph.database.postgres.session.as_ourselves import AsOurselves
 from migrate_graph.database.postgres.session.connection import IDLE
 from migrate_graph.database.postgres.session.cursor import rows_of
@@ -146,8 +145,7 @@ class GuardedBackend(WatchedBackend):
         names = self._ledger.names
         missing = set(names.all) - self._present()
         if missing:
-            if not names.schema:
-                raise without_schema(self._settings.schema, self.label)
+            self._require_place()
             self.inner.create(missing)
             if names.views in missing:
                 ViewLedger(names, self._tell).create()
