@@ -12,7 +12,7 @@ from catalog_probe import difference, probed
 from stand import Stand
 
 from migrate_graph import SqlView, ViewMigrationManager
-from migrate_graph.core.events import RunFinished, ViewCreated, ViewDropped, ViewReplaced, Warned
+from migrate_graph.core.events import RunFinished, ViewCreated, ViewDropped, ViewFellBack, ViewReplaced, Warned
 
 __all__ = ["forget_managers"]
 
@@ -414,6 +414,7 @@ def test_with_what_else_a_body_does(uri: str) -> None:
     finished = shop.run(named("mixed", mixed), new, w2)
     assert finished.succeeded, shop.why(finished)
     assert " ".join(shop.told()) == "=V -W -V +V +W -W -V +V +W =V -W -V +V +W =V =V"
+    assert {each.reason for each in shop.stand.told(ViewFellBack)} == {"it is open in a block around this one"}
     assert shop.ask("SELECT b FROM v JOIN w USING (id)") == [(3,)]
 
 
