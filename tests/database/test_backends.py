@@ -271,6 +271,29 @@ def test_only_the_newest_attempt_can_be_resolved(backend: Backend, begin: Any) -
     assert backend.read_history().applied == {"one_1"}
 
 
+def test_an_attempt_is_not_resolved_once_another_has_begun(backend: Backend, begin: Any) -> None:
+    """Whoever decides late decides about what somebody else is running."""
+    for _ in range(2):
+        work, _ = begin()
+        work.db.executesql("CREATE TABLE IF NOT EXISTS first (id integer)")
+        work.db.commit()
+        work.close()
+    before, now = backend.read_history().attempts
+    assert not backend.resolve("one_1", attempt=before.id, applied=True, reason="", run="r")
+    assert backend.read_history().applied == set()
+    assert backend.resolve("one_1", attempt=now.id, applied=True, reason="", run="r")
+
+
+def test_an_attempt_that_has_succeeded_is_not_resolved(backend: Backend, begin: Any) -> None:
+    """Else a decision to run it again, made while it still ran, would take its record back."""
+    work, _ = begin()
+    work.finish(seconds=0, guard=lambda: None)
+    work.close()
+    (attempt,) = backend.read_history().attempts
+    assert not backend.resolve("one_1", attempt=attempt.id, applied=False, reason="", run="r")
+    assert backend.read_history().applied == {"one_1"}
+
+
 def test_pending_tasks_are_remembered_once(backend: Backend) -> None:
     backend.add_task("flush", run="r")
     backend.add_task("flush", run="s")

@@ -12,6 +12,8 @@ from bodies import ask
 
 from migrate_graph import Config
 from migrate_graph.core.events import Event
+from migrate_graph.database.postgres.backend import PostgresBackend
+from migrate_graph.database.sqlite.backend import SqliteBackend
 from migrate_graph.errors import ConfigError, PendingTaskFailed
 from migrate_graph.workflow import cache, restore
 from migrate_graph.workflow.apply import ApplyOptions, apply_project
@@ -90,11 +92,23 @@ def test_the_cache_is_flushed(way: str, place: Place, monkeypatch: pytest.Monkey
     assert place.pending() == []
 
 
+def _dies_when_it_is_restored(patched: pytest.MonkeyPatch) -> None:
+    for backend in (PostgresBackend, SqliteBackend):
+        _after(backend, "restore", patched, _die)
+
+
+def _dies_before_the_note(patched: pytest.MonkeyPatch) -> None:
+    patched.setattr(cache, "remember_flush", lambda *_, **__: _die())
+
+
+@pytest.mark.parametrize("dies", [_dies_when_it_is_restored, _dies_before_the_note])
 @pytest.mark.parametrize("way", WAYS)
-def test_killed_before_the_flush_can_be_noted(way: str, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_killed_before_the_flush_can_be_noted(
+    way: str, dies: Callable[[pytest.MonkeyPatch], None], place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The restored database has no place for the note yet, and the next run finds nothing to do: so the cache was flushed before."""
     with monkeypatch.context() as patched:
-        patched.setattr(cache, "remember_flush", lambda *_, **__: _die())
+        dies(patched)
         with pytest.raises(Killed):
             WAYS[way](place)
     assert ask(place.uri, "SELECT name FROM ewh_implemented_features") == [("one_1",)]
