@@ -491,6 +491,13 @@ MUTANTS = [
         "",
         "tests/database/test_restore_cache.py -k is_noted",
     ),
+    Mutant(
+        "cache: no note stays where nothing changed",
+        "workflow/cache.py",
+        'so the cache was left alone"))\n        backend.finish_task(FLUSH)',
+        'so the cache was left alone"))',
+        "tests/database/test_restore_cache.py -k changes_nothing",
+    ),
     Mutant("paths", "executor/process_state.py", "        sys.path[:] = self._paths\n", "", f"{BODIES} -k put_back"),
     Mutant("children end", "executor/forked.py", "        really_exit(0)\n", "        return\n", f"{BODIES} -k fork"),
 ]

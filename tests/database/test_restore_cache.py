@@ -14,7 +14,7 @@ from migrate_graph import Config
 from migrate_graph.core.events import Event
 from migrate_graph.database.postgres.backend import PostgresBackend
 from migrate_graph.database.sqlite.backend import SqliteBackend
-from migrate_graph.errors import ConfigError, PendingTaskFailed
+from migrate_graph.errors import ConfigError, ExitCode, PendingTaskFailed
 from migrate_graph.workflow import cache, restore
 from migrate_graph.workflow.apply import ApplyOptions, apply_project
 from migrate_graph.workflow.project import open_project
@@ -150,6 +150,19 @@ def test_an_address_that_is_none_restores_nothing(place: Place) -> None:
         place.restore()
     if not place.uri.startswith("postgres"):
         assert not Path(place.uri.removeprefix("sqlite://")).exists()
+
+
+def test_a_run_that_changes_nothing_leaves_the_cache_and_no_note(place: Place) -> None:
+    place.config = Config.load({"migrate_uri": place.uri, "redis_host": place.config.redis_host})
+    place.apply()
+    place.fill()
+    body = "    db.executesql('SELECT id FROM nonesuch')\n    return True\n"
+    failing = f"{FILE}\n@migration(requires=one_1)\ndef two_2(db):\n{body}"
+    (place.path / "migrations.py").write_text(failing)
+    project = open_project(place.config, root=place.path)
+    assert apply_project(project, ApplyOptions(), place.told.append) == ExitCode.FAILED
+    assert place.cache.dbsize() == 1
+    assert place.pending() == []
 
 
 def test_without_a_cache_nothing_is_noted(place: Place) -> None:
