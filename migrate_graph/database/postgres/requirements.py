@@ -13,6 +13,7 @@ from migrate_graph.database.postgres.own_tables import distrusted
 from migrate_graph.database.postgres.session.trouble import HINTS
 from migrate_graph.database.room import Room
 from migrate_graph.errors import DatabaseRefused
+from migrate_graph.quoting import quote_identifier
 
 if TYPE_CHECKING:
     from migrate_graph.database.books.obstacles import Fault, Obstacles
