@@ -118,7 +118,11 @@ class Assessment(Struct, frozen=True, kw_only=True, eq=False, dict=True):
     def refusal(self) -> MigrateGraphError | None:
         """The error with which `apply` would end before it runs the plan, as far as reading the database tells; None: with none."""
         reading, names = self.reading, [step.migration.name for step in self.planned.steps]
-        return reading.refused or (reading.obstacles.refusal(names) if reading.obstacles is not None else None)
+        installed = reading.history.applied.isdisjoint(
+            names
+        )  # the steps of a revert are applied, those of a run are not
+        found = reading.obstacles
+        return reading.refused or (found.refusal(names, installed=installed) if found is not None else None)
 
     @property
     def note(self) -> str:

@@ -48,6 +48,16 @@ ON_POSTGRES = {
         "has the trigger bell",
     ),
 }
+_REFUSES = "CREATE TRIGGER bell {} BEGIN SELECT RAISE({}); END"
+ON_SQLITE = {
+    "a trigger": ((_MADE_BY_HAND, _REFUSES.format(f"BEFORE INSERT ON {LEDGER}", "ABORT, 'not here'")), "not here"),
+    "a trigger that drops it": ((_MADE_BY_HAND, _REFUSES.format(f"BEFORE INSERT ON {LEDGER}", "IGNORE")), "drops it"),
+    "a trigger that ends all": (
+        (_MADE_BY_HAND, _REFUSES.format(f"AFTER INSERT ON {LEDGER}", "ROLLBACK, 'all of it'")),
+        "all of it",
+    ),
+    "a check": ((f"CREATE TABLE {LEDGER} ({_COLUMNS}, CHECK (name <> 'one_1'))",), "CHECK constraint failed"),
+}
 
 
 def _check(project: Project, uri: str, by_hand: tuple[str, ...], told: str) -> None:
@@ -80,6 +90,30 @@ def test_plan_says_what_apply_refuses(way: str, project: Project, database_uri: 
 @pytest.mark.parametrize("way", ON_POSTGRES)
 def test_plan_says_what_apply_refuses_on_postgres(way: str, project: Project, postgres_uri: str) -> None:
     _check(project, postgres_uri, *ON_POSTGRES[way])
+
+
+@pytest.mark.parametrize("way", ON_SQLITE)
+def test_plan_says_what_apply_refuses_on_sqlite(way: str, project: Project, sqlite_uri: str) -> None:
+    by_hand, told = ON_SQLITE[way]
+    _check(project, sqlite_uri, tuple(each.replace("{}", "512") for each in by_hand), told)
+
+
+def test_a_trigger_of_the_journal_refuses_a_revert_and_plan_wrote_nothing(project: Project, sqlite_uri: str) -> None:
+    project.env["MIGRATE_URI"] = sqlite_uri
+    project.write("migrations.py", ONE.replace("@migration", "@migration(down=lambda db: True)"))
+    assert project.migrate("apply").returncode == 0
+    when = "BEFORE INSERT ON {} WHEN NEW.state = 'reverting'".format(f"{LEDGER}_journal")
+    ask(sqlite_uri, "CREATE TABLE heard (name text)")
+    ask(
+        sqlite_uri,
+        f"CREATE TRIGGER tells AFTER INSERT ON {LEDGER}_journal BEGIN INSERT INTO heard VALUES (NEW.name); END",
+    )
+    assert project.migrate("revert", "one_1", "--plan").returncode == 0
+    assert ask(sqlite_uri, "SELECT * FROM heard") == []
+    ask(sqlite_uri, _REFUSES.format(when, "ABORT, 'no way back'"))
+    looked = project.migrate("revert", "one_1", "--plan")
+    assert (looked.returncode, "no way back" in looked.stderr) == (6, True), looked.stdout + looked.stderr
+    assert project.migrate("revert", "one_1", "--yes").returncode == 6
 
 
 def test_a_record_that_is_there_twice_is_in_nobodys_way_where_nothing_runs(project: Project, database_uri: str) -> None:

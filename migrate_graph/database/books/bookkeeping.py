@@ -7,7 +7,8 @@ import random
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from migrate_graph.core.events import LockHolder, LockWaiting, Observer
 from migrate_graph.core.history import AttemptState, History, StoredView
 from migrate_graph.database.books.ledger import AttemptKey, Known, Ledger
 from migrate_graph.database.books.view_ledger import LedgerRow, ViewLedger
-from migrate_graph.errors import DatabaseError, LockTimeout
+from migrate_graph.errors import LockTimeout
 from migrate_graph.foreign_text import storable
 from migrate_graph.signals import Interruption
 
@@ -30,12 +31,8 @@ _TELL_EVERY = 10.0
 _FIRST_PAUSE = 0.1
 
 
-_FAULTS = 3
-"""How many reasons are reported at most why records cannot be written: mostly it is one reason, repeated for each name."""
-
-
 class _TakenBack(Exception):  # noqa: N818 - nothing is wrong
-    """Rolls a transaction back; its text is the result of `Ledger.try_success`."""
+    """Rolls a transaction back."""
 
 
 def _short(text: str) -> str:
@@ -206,26 +203,18 @@ class Bookkeeping(ABC):
 
             raise cannot_record(self.label, faults)
 
-    def _try(self, name: str, *, installed: bool) -> None:
-        with self.together():
-            raise _TakenBack(self._ledger.try_success(name, installed=installed))
+    def _try(self, name: str, *, installed: bool) -> str:
+        why = ""
+        with suppress(_TakenBack), self.together():
+            why = self._ledger.try_success(name, installed=installed)
+            raise _TakenBack
+        return why
 
     def _tried(self, names: Sequence[str], *, installed: bool | None) -> list[Fault]:
         """Return why records of these names cannot be written: each is written, with an attempt, and rolled back."""
-        from migrate_graph.database.books.obstacles import Fault
+        from migrate_graph.database.books.obstacles import tried
 
-        faults: dict[str, Fault] = {}
-        for name in names if installed is not None else ():
-            try:
-                self._try(name, installed=installed is True)
-            except _TakenBack as tried:
-                why = str(tried)
-            except DatabaseError as error:
-                why = error.message
-            if why:
-                told = f"the record of {name!r} does not stand: {why}"
-                faults.setdefault(why, Fault(told, "drop or change what refuses the record"))
-        return [*faults.values()][:_FAULTS]
+        return [] if installed is None else tried(names, partial(self._try, installed=installed))
 
     def resolve(self, name: str, *, attempt: int, applied: bool, reason: str, run: str, fingerprint: str = "") -> bool:
         with self.together():

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from msgspec import Struct
 
 from migrate_graph.database.names import TableNames
-from migrate_graph.errors import DatabaseRefused
+from migrate_graph.errors import DatabaseError, DatabaseRefused
 from migrate_graph.quoting import quote_identifier, quote_text
+
+_FAULTS = 3
+"""How many reasons are reported at most why records cannot be written: mostly it is one reason, repeated for each name."""
 
 
 class Fault(NamedTuple):
@@ -33,6 +36,8 @@ class Obstacles(Struct, frozen=True, kw_only=True):
         refused: why no writing command runs, whatever it would record; None: there is no such reason.
         faults: why nothing can be recorded.
         width: how many characters a name may have in the ledger; None: any number.
+        tries: tries beside the database whether records of these names stand, as installed or not, and returns why they do not; None: that
+            is not needed, or impossible without writing.
     """
 
     label: str = ""
@@ -40,6 +45,7 @@ class Obstacles(Struct, frozen=True, kw_only=True):
     refused: DatabaseRefused | None = None
     faults: tuple[Fault, ...] = ()
     width: int | None = None
+    tries: Callable[[Sequence[str], bool], list[Fault]] | None = None
 
     def faults_of(self, names: Sequence[str]) -> list[Fault]:
         """Return why these migrations cannot be recorded; without any, nothing is recorded, so nothing is in the way."""
@@ -58,10 +64,36 @@ class Obstacles(Struct, frozen=True, kw_only=True):
             ),
         ]
 
-    def refusal(self, names: Sequence[str]) -> DatabaseRefused | None:
-        """Return the error with which `apply` ends before it runs any of these migrations; None: nothing is in the way."""
+    def refusal(self, names: Sequence[str], *, installed: bool = True) -> DatabaseRefused | None:
+        """Return the error with which `apply` ends before it runs any of these migrations; None: nothing is in the way.
+
+        Args:
+            names: of the migrations.
+            installed: they are to be recorded as installed; False: as undone.
+        """
         faults = self.faults_of(names)
+        if not faults and self.tries is not None:
+            faults = self.tries(names, installed)
         return self.refused or (cannot_record(self.label, faults) if faults else None)
+
+
+def tried(names: Sequence[str], try_one: Callable[[str], str]) -> list[Fault]:
+    """Return why records of these names cannot be written.
+
+    Args:
+        names: of the migrations.
+        try_one: writes the record of one, takes it back, and returns why it does not stand, or raises a `DatabaseError`; empty: it stands.
+    """
+    faults: dict[str, Fault] = {}
+    for name in names:
+        try:
+            why = try_one(name)
+        except DatabaseError as error:
+            why = error.message
+        if why:
+            told = f"the record of {name!r} does not stand: {why}"
+            faults.setdefault(why, Fault(told, "drop or change what refuses the record"))
+    return [*faults.values()][:_FAULTS]
 
 
 def twice(names: TableNames, duplicates: Sequence[str]) -> list[Fault]:

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from migrate_graph.database.sqlite.atomic import SqliteAtomicRun
     from migrate_graph.database.sqlite.catalog import SqliteCatalog
     from migrate_graph.database.sqlite.spare import Spare
+    from migrate_graph.database.sqlite.trial import Trial
     from migrate_graph.database.sqlite.work import SqliteWork, WorkConnection
     from migrate_graph.database.views.adoption import Adopted, ManagerName
     from migrate_graph.database.views.presence import ViewPresence
@@ -549,13 +550,20 @@ class SqliteBackend(Bookkeeping):
     def obstacles(self) -> Obstacles:
         from migrate_graph.database.books.obstacles import Obstacles, twice, unfilled
 
-        ledger = self._ledger.names.ledger
+        names = self._ledger.names
         if not self.has_ledger():
             return Obstacles()
-        wanting = [column for (column,) in self._execute(_WANTING, (ledger,))]
-        names = self._ledger.names
+        wanting = [column for (column,) in self._execute(_WANTING, (names.ledger,))]
         faults = (*twice(names, self._ledger.duplicates()), *unfilled(names, wanting))
-        return Obstacles(label=self.label, names=names, faults=faults)
+        is_to_be_tried = not faults and not self._writing and self._execute(_GUARDED, names.all[:2])
+        return Obstacles(label=self.label, names=names, faults=faults, tries=self._trial() if is_to_be_tried else None)
+
+    def _trial(self) -> Trial | None:
+        """Return what tries beside the file whether records can be written; None where that is impossible."""
+        from migrate_graph.database.sqlite.trial import Trial, in_memory
+
+        copy = in_memory(self._keeper) if self._keeper is not None else None
+        return Trial(self._ledger.names, partial(self._ask, copy)) if copy is not None else None
 
     # -- work -----------------------------------------------------------------------------------------------------------------
 
