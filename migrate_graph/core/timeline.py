@@ -289,10 +289,14 @@ class Moment:
         living = {self.active_version(name) for name in below} - given
         return tuple(self.dependencies_first({name for name in living if self.active(name)}))
 
-    def successors(self, names: Iterable[str]) -> tuple[str, ...]:
-        """Return the living versions of some views, dependencies first; those that have none are left out."""
+    def living_versions(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Return the living versions of some views, dependencies first; those that have none are left out.
+
+        Where the window of a successor is closed, that is the view that it had replaced, if its window is still open.
+        """
         ends = {self.active_version(name) for name in names}
-        return tuple(self.dependencies_first({name for name in ends if self.active(name)}))
+        living = {next(filter(self.active, (end, *self._timeline.predecessors(end))), None) for end in ends}
+        return tuple(self.dependencies_first({name for name in living if name is not None}))
 
     def block(self, opened: Iterable[str]) -> ViewBlock:
         """Return what goes down and what comes up when these views are opened."""
@@ -380,8 +384,10 @@ class Course:
         up = set(block.up)
         replaced = [name for name in down if name not in up]
         self._built |= up
+        # As in 2.1.0, a view whose window this migration closes comes up once more where the body opens it.
         closed = [] if self._windows else self._closed_by.get(migration.name, ())
-        retired = tuple(dict.fromkeys([*replaced, *(name for name in closed if name in self._built)]))
+        gone = (name for name in closed if name in self._built and name not in up)
+        retired = tuple(dict.fromkeys([*replaced, *gone]))
         self._built.difference_update(retired)
         return ViewChanges(down, block.up, new, retired, self._heirs(replaced, block.up))
 

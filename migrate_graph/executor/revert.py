@@ -48,7 +48,7 @@ class UndoViews(RunViews):
 
     def after(self, names: Collection[str]) -> Sequence[str]:
         """See `weaving.Company`."""
-        return self._moment().successors(names)
+        return self._moment().living_versions(names)
 
     def has_turn(self) -> bool:
         """Return False: the views of the migration's windows go down and come up around its `down`."""

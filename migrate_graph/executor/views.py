@@ -18,7 +18,7 @@ from migrate_graph.core.model import UsesFrom, Way
 from migrate_graph.core.timeline import Moment, Timeline
 from migrate_graph.core.uses import as_written, with_more_uses, with_uses
 from migrate_graph.core.ways import beside_in, deferred_in
-from migrate_graph.database.views.block import Block, StillRead
+from migrate_graph.database.views.block import Block, StillRead, is_unmanaged
 from migrate_graph.database.views.replacing import Renewal
 from migrate_graph.errors import UsageError
 from migrate_graph.executor import checkpoints
@@ -88,7 +88,8 @@ class RunViews:
     Attributes:
         undoes: see `weaving.Company`.
         were_opened: a view went down or was replaced in the attempt, so that what came up must be checked at its end.
-        stepped_aside: names of the managers whose views stepped aside, in the order in which they went down.
+        stepped_aside: names of the managers whose views stepped aside to come back, in the order in which they went down. A view
+            whose window closes with the migration is not among them: it does not come back.
         replaced: names of the managers whose views got their new text while they stayed up.
         migration: see `weaving.Company`.
         observer: as above.
@@ -233,7 +234,7 @@ class RunViews:
     @property
     def must_come_back(self) -> bool:
         """Whether a view has stepped aside, or may have been broken by a statement."""
-        return bool(self.stepped_aside) or (self._weaving is not None and self._weaving.must_look)
+        return self._weaving is not None and (self._weaving.may_be_down or self._weaving.must_look)
 
     @property
     def unfilled(self) -> tuple[str, ...]:
@@ -366,7 +367,8 @@ class RunViews:
         """Add the uses that the database knows to the graph; return whether any was new, so that the block must be computed again.
 
         Raises:
-            StillRead: the same error, with the line to write, when the missing uses belong to a view whose `uses` are declared.
+            StillRead: the same error, with what to do, when the missing uses belong to a view whose `uses` are declared, or the reader
+                is a view whose window is closed.
         """
         views, seen = self._graph.views, self.work.views.uses_seen()
         better = build_graph(replace(self._graph.registry, views=with_more_uses(self._graph.registry.views, seen)))
@@ -382,6 +384,11 @@ class RunViews:
             f"{name} ({views[name].source}) reads {', '.join(sorted(more))}, so write {as_written({*views[name].uses, *more}, views)}"
             for name, more in missing.items()
             if more
+        ]
+        lines += [
+            f"{name} ({views[name].source}) reads it, and {self.why_closed(name)}"
+            for name in sorted(seen.keys() & views.keys())
+            if seen[name] & error.managers and not self.is_living(name)
         ]
         if lines:
             raise StillRead(error.message, hint="; ".join(lines)) from error
@@ -537,7 +544,7 @@ class RunViews:
 
     def after(self, names: Collection[str]) -> Sequence[str]:
         """See `weaving.Company`."""
-        return _timeline(self._graph).moment(applied=self.read_applied() | {self.migration}).successors(names)
+        return _timeline(self._graph).moment(applied=self.read_applied() | {self.migration}).living_versions(names)
 
     def used_by(self, names: Collection[str]) -> Sequence[ViewMigrationManager]:
         """See `weaving.Company`."""
@@ -552,11 +559,11 @@ class RunViews:
         since = self._graph.views[name].since
         if since is not None and since not in self.read_applied() | {self.migration}:
             return f"{since}, its `since`, is not installed: if it was applied, {typed('migrate mark', since, '--installed')}"
-        return "its window is closed: drop it before this statement, it comes up no more"
+        return "its window is closed: drop it before this statement (`DROP VIEW`), it comes up no more"
 
     def went_down(self, names: Collection[str]) -> None:
         """See `weaving.Company`."""
-        self.stepped_aside |= dict.fromkeys(names)
+        self.stepped_aside |= dict.fromkeys(name for name in names if is_unmanaged(name) or self.after([name]))
         self.were_opened = True
         checkpoints.reached(Checkpoint.VIEWS_DOWN)
 

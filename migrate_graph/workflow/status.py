@@ -44,6 +44,7 @@ class ViewStatus(Struct, frozen=True):
         known: its state.
         down: it was taken down and not brought up again.
         retired: its `until` is applied.
+        left_over: relations that it created and that still exist, although it is retired.
         unfilled: its materialized views that are without their rows, and wait for a refresh.
         missing: relations that it created and that do not exist any more.
         altered: relations whose definition was changed by somebody else.
@@ -56,6 +57,7 @@ class ViewStatus(Struct, frozen=True):
     known: NodeState
     down: bool
     retired: bool = False
+    left_over: tuple[str, ...] = ()
     unfilled: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     altered: tuple[str, ...] = ()
@@ -95,6 +97,12 @@ def read_status(project: Project, reading: Reading) -> StatusReport:
     """Return the state of every migration and view."""
     found = assess(project, reading)
     overdue = overdue_views(found.graph, reading.history)
+    living = {
+        relation
+        for name, made in reading.presences.items()
+        if found.states[Node(NodeKind.VIEW, name)].applied
+        for relation in made.relations
+    }
     return StatusReport(
         migrations=tuple(
             _migration_status(project, node.name, known)
@@ -102,7 +110,7 @@ def read_status(project: Project, reading: Reading) -> StatusReport:
             if node.kind is NodeKind.MIGRATION
             and (known.recorded or known.attempt or node.name in found.graph.migrations)
         ),
-        views=tuple(_view_status(found, view, overdue) for view in found.graph.views.values()),
+        views=tuple(_view_status(found, view, overdue, living) for view in found.graph.views.values()),
         reading=reading,
         note=found.note,
         is_refused=found.refusal is not None,
@@ -114,16 +122,21 @@ def _migration_status(project: Project, name: str, known: NodeState) -> Migratio
     return MigrationStatus(name, known, migration.source if migration else None)
 
 
-def _view_status(found: Assessment, view: View, overdue: Collection[str]) -> ViewStatus:
+def _view_status(found: Assessment, view: View, overdue: Collection[str], living: Collection[str]) -> ViewStatus:
     known = found.states[Node(NodeKind.VIEW, view.name)]
     reading = found.reading
     made = reading.presences.get(view.name) if known.applied else None  # a closed view cannot be missing
+    retired = view.until in reading.history.applied
+    old = reading.presences.get(view.name) if retired and not known.applied else None
     return ViewStatus(
         view=view,
         known=known,
         down=any(stored.manager == view.name for stored in reading.history.views_down),
         unfilled=tuple(each.relation for each in reading.history.views_unfilled if each.manager == view.name),
-        retired=view.until in reading.history.applied,
+        retired=retired,
+        left_over=tuple(each for each in old.there if each not in living)
+        if old is not None and old.is_recorded
+        else (),
         missing=made.missing if made else (),
         altered=made.changed if made else (),
         unknown=made.unknown if made else (),

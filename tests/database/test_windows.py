@@ -268,6 +268,43 @@ def test_what_stepped_aside_and_what_ends(postgres: Windows) -> None:
     assert postgres.there == "w"
 
 
+def test_a_view_is_back_when_its_successor_steps_aside_and_ends(world: Windows) -> None:
+    """Whether the successor is in the way or not, the view that it had replaced is there afterwards, and so is its reader."""
+    v = view("V", "SELECT id, b FROM t", since="base")
+    v2 = view("V2", "SELECT id, a AS b FROM t", since="second", until="narrow", replaces=v, name="v")
+    w = view("W", "SELECT id FROM v", v, since="base")
+    views, is_sqlite = [v, v2, w], world.uri.startswith("sqlite")
+    world.works(
+        world.base, sql("second"), views=views,
+        **({"up": "V W V2 W", "down": "W V"} if is_sqlite else {"up": "V W", "same": "V2"}),
+    )  # fmt: skip
+    if not is_sqlite:
+        for each in ("GRANT SELECT ON v TO PUBLIC", "COMMENT ON VIEW v IS 'kept'"):
+            ask(world.uri, each)
+    narrow = sql("narrow", "ALTER TABLE t DROP COLUMN a")
+    world.works(world.base, sql("second"), narrow, views=views, up="V W", down="W V2")
+    (finished,) = world.stand.told(RunFinished)
+    assert finished.results[0].stepped_aside == ("W", "V2")
+    assert ask(world.uri, "SELECT b FROM v") == [(3,)]
+    assert world.remembered == {"V", "W"}
+    if not is_sqlite:
+        granted = (
+            "SELECT count(*) FROM information_schema.role_table_grants WHERE grantee = 'PUBLIC' AND table_name = 'v'"
+        )
+        assert ask(world.uri, f"SELECT obj_description('v'::regclass), ({granted})") == [("kept", 1)]
+
+
+def test_a_view_that_goes_for_good_is_not_said_to_have_come_back(postgres: Windows) -> None:
+    v = view("V", "SELECT id, a FROM t", since="base", until="narrow")
+    w = view("W", "SELECT id, a::text AS a FROM t", since="base")
+    postgres.works(postgres.base, views=[v, w], up="V W")
+    postgres.works(
+        postgres.base, sql("narrow", "ALTER TABLE t ALTER COLUMN a TYPE bigint"), views=[v, w], up="W", down="V W"
+    )
+    (finished,) = postgres.stand.told(RunFinished)
+    assert finished.results[0].stepped_aside == ("W",)
+
+
 def test_what_cannot_be_read_any_more_ends_or_is_replaced(world: Windows) -> None:
     """The body drops a column; one view ends with it, the other one has a successor that does without."""
     v = view("V", "SELECT id, a FROM t", since="base", until="narrow")

@@ -152,5 +152,17 @@ def test_what_views_are_once_a_migration_is_applied() -> None:
     """Successors take over, what retires is left out, and dependencies come first."""
     graph = views(A={"until": "b"}, B1={}, B2={"replaces": "B1", "since": "b"}, C={"uses": "B1 B2"})
     timeline = Timeline(graph)
-    assert timeline.moment(applied=()).successors(["C", "B1", "A"]) == ("A", "B1", "C")
-    assert timeline.moment(applied={"b"}).successors(["C", "B1", "A"]) == ("B2", "C")
+    assert timeline.moment(applied=()).living_versions(["C", "B1", "A"]) == ("A", "B1", "C")
+    assert timeline.moment(applied={"b"}).living_versions(["C", "B1", "A"]) == ("B2", "C")
+
+
+def test_what_a_successor_had_replaced_lives_once_its_window_is_closed() -> None:
+    graph = views(
+        V0={"until": "d"},
+        V1={"replaces": "V0", "since": "a", "until": "c"},
+        V2={"replaces": "V1", "since": "b", "until": "b"},
+    )
+    timeline = Timeline(graph)
+    assert timeline.moment(applied={"a"}).living_versions(["V2", "V0"]) == ("V1",)
+    assert timeline.moment(applied={"a", "b", "c"}).living_versions(["V2"]) == ("V0",)
+    assert timeline.moment(applied={"a", "b", "c", "d"}).living_versions(["V2", "V1", "V0"]) == ()

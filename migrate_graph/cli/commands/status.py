@@ -187,7 +187,7 @@ def _views_text(views: Sequence[ViewStatus], style: TextStyle, least: int) -> It
 
 def _view_sameness(state: ViewStatus) -> object:
     is_dull = (
-        not (state.down or state.unfilled or state.missing or state.altered or state.unknown)
+        not (state.down or state.unfilled or state.missing or state.altered or state.unknown or state.left_over)
         and not state.known.changed
     )
     return (state.known.now, view_word(state)) if is_dull else state.view.name
@@ -199,6 +199,9 @@ def _view_row(state: ViewStatus) -> _Row:
     details = []
     if state.missing and not state.down:
         details.append((f"not in the database: {listed(state.missing)}{_comes_up(state)}", "error"))
+    if state.left_over:
+        left = f"still in the database: {listed(state.left_over)}; no manager drops it now, so write `DROP VIEW` in a migration"
+        details.append((left, "warning"))
     if state.unfilled:
         details.append(
             (f"without its rows: {listed(state.unfilled)}; the next `migrate apply` refreshes it", "warning")
@@ -378,6 +381,7 @@ def view_document(state: ViewStatus) -> dict[str, Any]:
         "lives": state.known.applied,
         **fields_of(state, "down unfilled retired"),
         "replaced_by": state.known.replaced_by,
+        "left_over": list(state.left_over),
         "missing": list(state.missing),
         "changed": list(state.altered),
         "unknown": list(state.unknown),

@@ -165,7 +165,15 @@ def outline(relation: Relation) -> Relation:
 
 
 class StillRead(ViewError):  # noqa: N818 - names what happened
-    """An object that no manager of the block owns depends on the views of the block; all of them are up again."""
+    """An object that no manager of the block owns depends on the views of the block; all of them are up again.
+
+    Attributes:
+        managers: names of the managers of the block.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", managers: Collection[str] = ()) -> None:
+        super().__init__(message, hint=hint)
+        self.managers = frozenset(managers)
 
 
 def losses_error(block: Block, losses: Mapping[str, str]) -> StillRead:
@@ -185,7 +193,9 @@ def losses_error(block: Block, losses: Mapping[str, str]) -> StillRead:
             "(`migrate views adopt` writes one)"
         )
     return StillRead(
-        f"taking down {names} in {block.migration} would lose what no manager of this block owns: {what}", hint=hint
+        f"taking down {names} in {block.migration} would lose what no manager of this block owns: {what}",
+        hint=hint,
+        managers=block.names,
     )
 
 

@@ -58,6 +58,7 @@ class Pass:
             raise StillRead(
                 f"{what} in {block.migration} is refused: no manager of this block owns what depends on it: {refused}",
                 hint="give it a manager with `uses` (`migrate views adopt` writes one), or drop it first",
+                managers=block.names,
             ) from error
         if is_left_undone(given):
             raise ViewError(

@@ -41,6 +41,11 @@ class ViewPresence(Struct, frozen=True):
     down: bool = False
     is_recorded: bool = False
 
+    @property
+    def there(self) -> tuple[str, ...]:
+        """Identities of those of its views that exist."""
+        return tuple(each for each in self.relations if each not in self.missing)
+
 
 def view_presences(
     catalog: ViewCatalog, rows: Mapping[str, LedgerRow], managers: Mapping[str, type]

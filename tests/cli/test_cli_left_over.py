@@ -1,0 +1,111 @@
+"""Views whose window is closed, and that nothing has dropped: without `weave = "windows"` only a migration drops them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from bodies import ask
+
+PROJECT = """
+from migrate_graph import SqlView, migration
+
+
+class U(SqlView):
+    since = "m1"
+    query = "SELECT id, a FROM t"
+
+
+class V(SqlView):
+    since = "m1"
+    until = "m2"
+    uses = (U,)
+    query = "SELECT id FROM u"
+
+
+@migration
+def m1(db):
+    db.executesql("CREATE TABLE t (id integer, a integer)")
+    with U(db), V(db):
+        pass
+    return True
+
+
+@migration(requires=m1)
+def m2(db):
+    {m2}
+    return True
+
+
+@migration(requires=m2)
+def m3(db):
+    with U(db):
+        pass
+    return True
+"""
+
+
+def text_of(shell, *words: str) -> str:
+    done = shell(*words)
+    assert done.code == 0, done.out + done.err
+    return " ".join(done.out.split())
+
+
+@pytest.fixture
+def closed(shell, database_uri: str):
+    """A project whose V is created, and whose window the next migration closes."""
+    shell.env["MIGRATE_URI"] = database_uri
+    shell.write("migrations.py", PROJECT.format(m2="db.executesql('ALTER TABLE t ADD COLUMN b integer')"))
+    assert shell("apply", "--to", "m1").code == 0
+    return shell
+
+
+def test_status_says_that_a_retired_view_is_still_there_and_how_to_drop_it(closed) -> None:
+    assert "still in the database" not in text_of(closed, "status")
+    assert closed("apply", "--to", "m2").code == 0
+    told = text_of(closed, "status")
+    assert "V retired (until m2) still in the database:" in told
+    assert "write `DROP VIEW` in a migration" in told
+    _, v = json.loads(closed("status", "--json").out)["views"]
+    assert v["retired"]
+    assert [each.strip('"').removeprefix("public.") for each in v["left_over"]] == ["v"]
+    drops = "\n\n@migration(requires=m2)\ndef m4(db):\n    db.executesql('DROP VIEW v')\n    return True\n"
+    closed.write("migrations.py", PROJECT.format(m2="pass") + drops)
+    assert closed("apply", "--to", "m4").code == 0
+    assert "V retired (until m2)" in text_of(closed, "status")
+    assert "still in the database" not in text_of(closed, "status")
+
+
+def test_a_block_that_opens_the_view_in_its_until_brings_it_up_once_more_and_the_plan_says_so(
+    shell, database_uri: str
+) -> None:
+    shell.env["MIGRATE_URI"] = database_uri
+    shell.write("migrations.py", PROJECT.format(m2="with V(db): pass"))
+    assert shell("apply", "--to", "m1").code == 0
+    told = text_of(shell, "plan", "--to", "m2")
+    assert "down V up V" in told
+    assert "gone" not in told
+    assert shell("apply", "--to", "m2").code == 0
+    assert ask(database_uri, "SELECT count(*) FROM v") == [(0,)]
+    assert "still in the database" in text_of(shell, "status")
+
+
+def test_what_a_retired_view_blocks_is_told_with_its_manager(closed) -> None:
+    assert closed("apply", "--to", "m2").code == 0
+    failed = closed("apply")
+    assert failed.code == 1
+    assert "reads it, and its window is closed: drop it before this statement (`DROP VIEW`)" in " ".join(
+        failed.err.split()
+    )
+    assert "views adopt" not in failed.err
+
+
+def test_a_successor_of_the_same_name_is_not_left_over(shell, database_uri: str) -> None:
+    shell.env["MIGRATE_URI"] = database_uri
+    newer = 'class W(SqlView):\n    name = "v"\n    since = "m2"\n    replaces = V\n    uses = (U,)\n    query = "SELECT id, a FROM u"\n\n\n'
+    text = PROJECT.format(m2="with W(db): pass")
+    shell.write("migrations.py", text.replace("@migration\n", newer + "@migration\n"))
+    assert shell("apply").code == 0
+    told = text_of(shell, "status")
+    assert "V retired" in told
+    assert "still in the database" not in told
