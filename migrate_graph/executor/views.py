@@ -259,6 +259,12 @@ class RunViews:
             self.work.check()
         if self.were_opened:
             self.work.views.check_complete()
+            for view, why in self.work.views.unreadable().items():
+                self.observer(
+                    Warned(
+                        f"{view} came up in {self.migration}, but cannot be read: {why}", "create what it reads first"
+                    )
+                )
 
     def hint_for(self, error: BaseException) -> str:
         """Return what to do about an error of a statement; empty when views have nothing to do with it."""

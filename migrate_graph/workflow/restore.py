@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from migrate_graph.config import SourceKind
 from migrate_graph.core.events import Observer
 from migrate_graph.errors import PendingTaskFailed, RestoreError
-from migrate_graph.executor.own_work import working
 from migrate_graph.workflow.locked import locked
 
 if TYPE_CHECKING:
@@ -57,6 +56,8 @@ def restore_database(
 
 def _renew_views(backend: Backend) -> None:
     """Store the definitions of the views again: since the restore the server may write them differently."""
+    from migrate_graph.executor.own_work import working
+
     failed = "the backup is restored, but the definitions of its views could not be stored as this server writes them"
     hint = (
         "go on with migrate status: a view of which it says that it was changed by hand may only be written differently"

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from migrate_graph.database.books.ledger import Execute
-from migrate_graph.database.books.obstacles import Fault, mends
 from migrate_graph.database.names import TableNames
 from migrate_graph.errors import DatabaseRefused
 from migrate_graph.quoting import quote_identifier
@@ -73,12 +72,10 @@ def require_ordinary(execute: Execute, names: TableNames) -> set[str]:
         if kind not in {"r", "p"}:
             what = _KINDS.get(kind, "something else")
             faults.append(
-                Fault(
-                    f"{table} is a {what}, not a table", f"DROP {what.upper()} {table}; or choose another migrate_table"
-                )
+                (f"{table} is a {what}, not a table", f"DROP {what.upper()} {table}; or choose another migrate_table")
             )
         elif secured:
-            faults.append(Fault(f"{table} has row security", f"ALTER TABLE {table} DISABLE ROW LEVEL SECURITY;"))
+            faults.append((f"{table} has row security", f"ALTER TABLE {table} DISABLE ROW LEVEL SECURITY;"))
     if refused := _refusal(faults):
         raise refused
     return {name for name, _, _ in rows}
@@ -116,29 +113,32 @@ def keep_to_ourselves(execute: Execute, names: TableNames, tables: Iterable[str]
             execute(names.dialect.sql(statement), ())
 
 
-def _fault(names: TableNames, kind: str, name: str, who: str, privileges: str) -> Fault:
+def _fault(names: TableNames, kind: str, name: str, who: str, privileges: str) -> tuple[str, str]:
+    """Return what is wrong with a table, and the statement that mends it."""
     table = names.quoted(name)
     if kind == "owner":
-        return Fault(
+        return (
             f"{table} belongs to the role {who}, which you are no member of",
             f"ALTER TABLE {table} OWNER TO CURRENT_USER; (by a superuser, after a look at what stands in it)",
         )
     if kind == "grant":
-        return Fault(
+        return (
             f"{table} may be written by {f'the role {who}' if who else 'everybody'}",
             f"REVOKE {privileges} ON TABLE {table} FROM {_grantee(who)};",
         )
-    return Fault(f"{table} has the {kind} {who}", f"DROP {kind.upper()} {quote_identifier(who)} ON {table};")
+    return (f"{table} has the {kind} {who}", f"DROP {kind.upper()} {quote_identifier(who)} ON {table};")
 
 
 def _grantee(role: str) -> str:
     return quote_identifier(role) if role else "PUBLIC"
 
 
-def _refusal(faults: list[Fault]) -> DatabaseRefused | None:
+def _refusal(faults: Sequence[tuple[str, str]]) -> DatabaseRefused | None:
     if not faults:
         return None
+    from migrate_graph.database.books.obstacles import Fault, mends
+
     return DatabaseRefused(
-        "the tool's own tables cannot be trusted: " + "; ".join(fault.message for fault in faults),
-        hint=mends(faults),
+        "the tool's own tables cannot be trusted: " + "; ".join(message for message, _ in faults),
+        hint=mends([Fault(*fault) for fault in faults]),
     )

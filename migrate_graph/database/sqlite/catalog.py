@@ -29,6 +29,10 @@ from migrate_graph.quoting import quote_identifier, unquoted
 _SAVEPOINT = "migrate_graph_views"
 
 
+_OF_APPLICATIONS = ("no such function", "no such module", "no such collation sequence", "wrong number of arguments")
+"""Errors about what an application adds to its connections."""
+
+
 class SqliteCatalog:
     """See `views.ViewCatalog`; `connection` returns the migration's connection, whose `isolation_level` is None."""
 
@@ -177,6 +181,16 @@ class SqliteCatalog:
     def fill(self, identity: str, *, role: str = "") -> None:
         """See `views.ViewCatalog`; there is nothing to fill."""
 
+    def unreadable(self, relations: Iterable[Relation]) -> dict[str, str]:
+        """See `views.ViewCatalog`; SQLite creates a view also when a table or column that it reads does not exist.
+
+        A view may read functions and modules that only the application loads, so their absence does not count.
+        """
+        found = {
+            each.identity: self._failure(f"PRAGMA table_info({each.identity})") for each in relations if each.is_view
+        }
+        return {identity: why for identity, why in found.items() if why and not why.startswith(_OF_APPLICATIONS)}
+
     def is_undefined(self, error: BaseException) -> bool:  # noqa: ARG002 - of ViewCatalog
         """See `views.ViewCatalog`; SQLite creates a view also when a table that it reads does not exist."""
         return False
@@ -214,9 +228,13 @@ class SqliteCatalog:
         return part.error
 
     def _asked(self, part: Part) -> str:
+        return self._failure(self._probe(part))
+
+    def _failure(self, statement: str) -> str:
+        """Return why a statement fails; empty when it works."""
         try:
             # Each text is new: the driver caches prepared statements, and SQLite would not check a cached EXPLAIN again.
-            self.run(f"{self._probe(part)} -- {next(self._probes)}")
+            self.run(f"{statement} -- {next(self._probes)}")
         except sqlite3.Error as error:
             return str(error)
         return ""

@@ -31,6 +31,7 @@ class Block(Struct):
         instead: set while the block waits, with nothing dropped, so that views can be built beside the old ones; opens the block
             in the usual way. None: the block is open.
         built: the views that were built beside the old ones, by manager.
+        is_blind: views may come up that cannot be read yet (SQLite): nothing that they use is left to create.
         before: what was read before anything was dropped.
         place: the search_path (PostgreSQL) at that time.
     """
@@ -45,6 +46,7 @@ class Block(Struct):
     beside: Collection[str] = ()
     instead: Callable[[], object] | None = None
     built: dict[str, Built] = field(default_factory=dict)
+    is_blind: bool = False
     before: Observation = field(default_factory=Observation)
     place: str = ""
 

@@ -295,6 +295,9 @@ class ViewCatalog(Protocol):
     def is_race(self, error: BaseException) -> bool:
         """Return whether an error says that another session was changing what a statement drops."""
 
+    def unreadable(self, relations: Iterable[Relation]) -> dict[str, str]:
+        """Return those of some views that cannot be read, by identity, each with the reason; empty where such a view cannot be created."""
+
     def is_undefined(self, error: BaseException) -> bool:
         """Return whether an error says that a statement names something that does not exist."""
 

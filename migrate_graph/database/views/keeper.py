@@ -321,6 +321,11 @@ class ViewKeeper:
             rows = self._ledger.read()
             return uses_seen(self._catalog, rows, lambda row: migration is None or row.migration == migration)
 
+    def unreadable(self) -> dict[str, str]:
+        """Return the views that came up in this attempt and cannot be read, each with the reason; SQLite creates such views."""
+        with self.working():
+            return self._catalog.unreadable(self._up.doubtful.values())
+
     def misses_something(self, error: BaseException) -> bool:
         """Return whether an error of the database says that a statement names something that does not exist."""
         return self._catalog.is_undefined(error)

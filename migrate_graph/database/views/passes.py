@@ -29,6 +29,10 @@ class Again(Exception):  # noqa: N818 - names what is to be done
         self.keys = keys
 
 
+class Unreadable(Exception):  # noqa: N818 - names what happened
+    """A view has come up that cannot be read: undo the pass, and try again with what it uses created before it."""
+
+
 class Pass:
     """The base of `Down` and `Up`.
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from msgspec.structs import replace
 
 from migrate_graph.core.events import Observer, ViewCreated, Warned
-from migrate_graph.database.books.view_ledger import LedgerRow, ViewState
+from migrate_graph.database.books.view_ledger import LedgerRow, ViewLedger, ViewState
 from migrate_graph.database.relation import Relation
 from migrate_graph.database.views.block import Block, filled, losses_error, outline, sort_gone
 from migrate_graph.database.views.catalog import (
@@ -19,10 +19,11 @@ from migrate_graph.database.views.catalog import (
     Restorable,
     Unprepared,
     Unseen,
+    ViewCatalog,
 )
 from migrate_graph.database.views.claims import Claims, name_of
 from migrate_graph.database.views.manager_text import names_created
-from migrate_graph.database.views.passes import PASSES, Again, Pass, and_said
+from migrate_graph.database.views.passes import PASSES, Again, Pass, Unreadable, and_said
 from migrate_graph.errors import ViewError
 
 
@@ -31,7 +32,15 @@ class RolledBack(Exception):  # noqa: N818 - names what happened
 
 
 class Up(Pass):
-    """Brings blocks up."""
+    """Brings blocks up.
+
+    Attributes:
+        doubtful: the views that came up although they could not be read then, by identity.
+    """
+
+    def __init__(self, catalog: ViewCatalog, ledger: ViewLedger) -> None:
+        super().__init__(catalog, ledger)
+        self.doubtful: dict[str, Relation] = {}
 
     def run(
         self, block: Block, rows: Mapping[str, LedgerRow] | None = None, *, taken: Collection[str] = ()
@@ -72,7 +81,11 @@ class Up(Pass):
             except Unprepared:
                 continue
             except Exception as error:
-                unmade = self._unmade(block, taken) if self._catalog.is_undefined(error) else []
+                cannot_be_read = isinstance(error, Unreadable)
+                unmade = self._unmade(block, taken) if cannot_be_read or self._catalog.is_undefined(error) else []
+                if not unmade and cannot_be_read:
+                    block.is_blind = True
+                    continue
                 if not unmade:
                     raise
                 block.up = [*unmade, *block.up]
@@ -118,6 +131,10 @@ class Up(Pass):
                 self._catalog.confirm(seen, changes.gone, is_plain=False)
             stored += dropped
         made = self._made(changes, claims, steps)
+        unreadable = self._catalog.unreadable(relation for _, relation in made.values())
+        if unreadable and not block.is_blind:
+            raise Unreadable
+        self.doubtful.update((each.identity, each) for _, each in made.values() if each.identity in unreadable)
         there = self._catalog.find([each for each in stored if not each.is_view])
         self._restore(block, claims, stored, made, there)
         self._refuse_broken(block)

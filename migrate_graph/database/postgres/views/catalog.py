@@ -473,6 +473,10 @@ class PostgresCatalog(Asking):
         """See `views.ViewCatalog`. The server raises an internal error when another session has just replaced the catalog row to delete."""
         return getattr(error, "pgcode", None) == INTERNAL_ERROR
 
+    def unreadable(self, relations: Iterable[Relation]) -> dict[str, str]:  # noqa: ARG002 - of ViewCatalog
+        """See `views.ViewCatalog`; the server refuses to create such a view."""
+        return {}
+
     def is_undefined(self, error: BaseException) -> bool:
         """See `views.ViewCatalog`."""
         return getattr(error, "pgcode", None) in {UNDEFINED_TABLE, UNDEFINED_FUNCTION, UNDEFINED_OBJECT}
