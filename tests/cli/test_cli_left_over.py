@@ -66,6 +66,7 @@ def test_status_says_that_a_retired_view_is_still_there_and_how_to_drop_it(close
     told = text_of(closed, "status")
     assert "V retired (until m2) still in the database:" in told
     assert "write `DROP VIEW` in a migration" in told
+    assert "state retired still in the database:" in text_of(closed, "show", "V")
     _, v = json.loads(closed("status", "--json").out)["views"]
     assert v["retired"]
     assert [each.strip('"').removeprefix("public.") for each in v["left_over"]] == ["v"]
@@ -74,6 +75,14 @@ def test_status_says_that_a_retired_view_is_still_there_and_how_to_drop_it(close
     assert closed("apply", "--to", "m4").code == 0
     assert "V retired (until m2)" in text_of(closed, "status")
     assert "still in the database" not in text_of(closed, "status")
+
+
+def test_show_says_that_a_view_was_dropped_by_hand(closed, database_uri: str) -> None:
+    """It read the records only, so that such a view lived, with nothing missing."""
+    ask(database_uri, "DROP VIEW v", "SELECT 1")
+    assert "not in the database:" in text_of(closed, "show", "V")
+    (shown,) = json.loads(closed("show", "V", "--json").out)["nodes"]
+    assert len(shown["missing"]) == 1
 
 
 def test_a_block_that_opens_the_view_in_its_until_brings_it_up_once_more_and_the_plan_says_so(

@@ -10,7 +10,7 @@ import typer
 
 from migrate_graph.cli.command import Section, command, session_of
 from migrate_graph.cli.commands.log import attempt_document, log_text
-from migrate_graph.cli.commands.status import edited_sentence, migration_document, view_document, view_word
+from migrate_graph.cli.commands.status import migration_document, view_document, view_notes, view_word
 from migrate_graph.cli.delivery import deliver_lines
 from migrate_graph.cli.json_document import condition_document
 from migrate_graph.cli.options import FileOption, JsonOption, NameArgument, OfflineOption, is_plan_file
@@ -52,7 +52,8 @@ def show(
         return
     project = session.project(file)
     require_name(project, name)
-    shown = look_at(project, session.reading(project, offline=offline), name)
+    reading = session.reading(project, offline=offline, closely=name in project.graph.views)
+    shown = look_at(project, reading, name)
     if json:
         session.console.show_json(shown_document(shown))
         return
@@ -112,7 +113,7 @@ def _view_rows(shown: Shown, declared: View) -> list[tuple[str, str]]:
     assert status is not None  # noqa: S101 - a view always has one
     return [
         ("state", view_word(status)),
-        *([("text", edited_sentence(status))] if status.known.changed else []),
+        *[("", sentence) for sentence, _ in view_notes(status)],
         ("window", one_line(window_of(declared))),
         ("uses", f"{listed(shown.requires)}{_how_known(declared)}"),
         ("used by", listed(shown.dependents)),

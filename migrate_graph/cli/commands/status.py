@@ -196,6 +196,15 @@ def _view_sameness(state: ViewStatus) -> object:
 def _view_row(state: ViewStatus) -> _Row:
     from migrate_graph.core.states import State
 
+    return _Row(
+        State.DOWN if state.missing else state.known.now,
+        (one_line(state.view.name), _view_sentence(state)),
+        tuple(view_notes(state)),
+    )
+
+
+def view_notes(state: ViewStatus) -> list[tuple[str, str]]:
+    """Return what else there is to say of a view in the database: sentences, each with its tone."""
     details = []
     if state.missing and not state.down:
         details.append((f"not in the database: {listed(state.missing)}{_comes_up(state)}", "error"))
@@ -209,14 +218,10 @@ def _view_row(state: ViewStatus) -> _Row:
     if state.altered:
         details.append((f"changed by hand since it was made: {listed(state.altered)}", "warning"))
     if state.known.changed:
-        details.append((edited_sentence(state), "warning"))
+        details.append((_edited_sentence(state), "warning"))
     if state.unknown:
         details.append((f"not looked at, since somebody is changing what it reads: {listed(state.unknown)}", "muted"))
-    return _Row(
-        State.DOWN if state.missing else state.known.now,
-        (one_line(state.view.name), _view_sentence(state)),
-        tuple(details),
-    )
+    return details
 
 
 def _comes_up(state: ViewStatus) -> str:
@@ -226,7 +231,7 @@ def _comes_up(state: ViewStatus) -> str:
     return f"; it comes up with {one_line(state.renewed_by) or 'the next migration'}"
 
 
-def edited_sentence(state: ViewStatus) -> str:
+def _edited_sentence(state: ViewStatus) -> str:
     """Return a sentence that says that the text of a view has changed, and which migration brings the new text in."""
     brings = f"{one_line(state.renewed_by)} brings the new text in"
     none = f"no migration brings the new text in; let one do so: `{state.view.name}.renew(db)`"
