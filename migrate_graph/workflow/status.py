@@ -97,12 +97,6 @@ def read_status(project: Project, reading: Reading) -> StatusReport:
     """Return the state of every migration and view."""
     found = assess(project, reading)
     overdue = overdue_views(found.graph, reading.history)
-    living = {
-        relation
-        for name, made in reading.presences.items()
-        if found.states[Node(NodeKind.VIEW, name)].applied
-        for relation in made.relations
-    }
     return StatusReport(
         migrations=tuple(
             _migration_status(project, node.name, known)
@@ -110,7 +104,7 @@ def read_status(project: Project, reading: Reading) -> StatusReport:
             if node.kind is NodeKind.MIGRATION
             and (known.recorded or known.attempt or node.name in found.graph.migrations)
         ),
-        views=tuple(_view_status(found, view, overdue, living) for view in found.graph.views.values()),
+        views=tuple(_view_status(found, view, overdue) for view in found.graph.views.values()),
         reading=reading,
         note=found.note,
         is_refused=found.refusal is not None,
@@ -122,7 +116,7 @@ def _migration_status(project: Project, name: str, known: NodeState) -> Migratio
     return MigrationStatus(name, known, migration.source if migration else None)
 
 
-def _view_status(found: Assessment, view: View, overdue: Collection[str], living: Collection[str]) -> ViewStatus:
+def _view_status(found: Assessment, view: View, overdue: Collection[str]) -> ViewStatus:
     known = found.states[Node(NodeKind.VIEW, view.name)]
     reading = found.reading
     made = reading.presences.get(view.name) if known.applied else None  # a closed view cannot be missing
@@ -134,9 +128,7 @@ def _view_status(found: Assessment, view: View, overdue: Collection[str], living
         down=any(stored.manager == view.name for stored in reading.history.views_down),
         unfilled=tuple(each.relation for each in reading.history.views_unfilled if each.manager == view.name),
         retired=retired,
-        left_over=tuple(each for each in old.there if each not in living)
-        if old is not None and old.is_recorded
-        else (),
+        left_over=old.there if old is not None and old.is_recorded else (),
         missing=made.missing if made else (),
         altered=made.changed if made else (),
         unknown=made.unknown if made else (),
