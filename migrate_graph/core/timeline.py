@@ -384,10 +384,8 @@ class Course:
         up = set(block.up)
         replaced = [name for name in down if name not in up]
         self._built |= up
-        # As in 2.1.0, a view whose window this migration closes comes up once more where the body opens it.
         closed = [] if self._windows else self._closed_by.get(migration.name, ())
-        gone = (name for name in closed if name in self._built and name not in up)
-        retired = tuple(dict.fromkeys([*replaced, *gone]))
+        retired = tuple(dict.fromkeys([*replaced, *(name for name in closed if name in self._built)]))
         self._built.difference_update(retired)
         return ViewChanges(down, block.up, new, retired, self._heirs(replaced, block.up))
 

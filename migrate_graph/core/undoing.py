@@ -33,6 +33,7 @@ class Undoing(Struct, frozen=True):
         existed: views that exist when all others are applied and it is not.
         changes: what it did to the views when it was applied, on paper.
         opened: the views that go down around its `down` in any case.
+        left_over: views whose window it closed, and that exist all the same, on paper.
     """
 
     now: Moment
@@ -40,19 +41,25 @@ class Undoing(Struct, frozen=True):
     existed: frozenset[str]
     changes: ViewChanges
     opened: tuple[str, ...]
+    left_over: frozenset[str] = frozenset()
 
-    def block(self, opened: Iterable[str]) -> ViewBlock:
+    def block(self, opened: Iterable[str], left_over: AbstractSet[str] | None = None) -> ViewBlock:
         """Return what goes down, and what comes up again, when these views are opened: as they are, and as they were.
 
         A view that the migration has created does not come up again. One that it has retired or replaced does.
+
+        Args:
+            opened: the views.
+            left_over: views that exist although their window is closed; None: as on paper.
         """
         names = tuple(opened)
         touched = self.now.affected(names) | self.then.affected(names)
         living = {name for name in touched if self.now.active(name)}
         existed = self.existed | (living - set(self.changes.new))
         back = {name for name in touched if self.then.active(name) and name in existed}
+        down = living | (back & (self.left_over if left_over is None else left_over))
         return ViewBlock(
-            down=tuple(reversed(self.now.dependencies_first(living))), up=tuple(self.then.dependencies_first(back))
+            down=tuple(reversed(self.now.dependencies_first(down))), up=tuple(self.then.dependencies_first(back))
         )
 
 
@@ -73,12 +80,14 @@ def undoing(graph: MigrationGraph, order: Sequence[str], applied: AbstractSet[st
             course.run(graph.migrations[each])
     existed = course.built
     changes = course.run(migration)
+    now = timeline.moment(applied={*applied, name})
     return Undoing(
-        now=timeline.moment(applied={*applied, name}),
+        now=now,
         then=timeline.moment(applied=applied),
         existed=existed,
         changes=changes,
         opened=tuple(dict.fromkeys((*migration.touches, *graph.bounds.get(name, ()), *changes.new, *changes.retired))),
+        left_over=frozenset(view for view in changes.up if not now.in_window(view)),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from collections.abc import Set as AbstractSet
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -29,13 +30,26 @@ class UndoViews(RunViews):
     def __init__(self, *arguments: Any, order: Sequence[str], **more: Any) -> None:
         super().__init__(*arguments, **more)
         self._order = order
+        self._left_over: AbstractSet[str] | None = None
 
     def _undoing(self) -> Undoing:
         return undoing(self._graph, self._order, self.read_applied(), self.migration)
 
     def _block(self, names: Sequence[str]) -> tuple[ViewBlock, Moment]:
         found = self._undoing()
-        return found.block(names), found.then
+        return self._block_of(found, names), found.then
+
+    def _block_of(self, found: Undoing, names: Collection[str]) -> ViewBlock:
+        return found.block(names, self._exist_though_closed())
+
+    def _exist_though_closed(self) -> AbstractSet[str]:
+        """Return the views whose window the migration closed, and that were not dropped; read at the first call, and kept."""
+        if self._left_over is None:
+            closed = {name for name, view in self._graph.views.items() if view.until == self.migration}
+            with self.work.views.working():
+                there = closed & self.work.views.remembered() if closed else frozenset[str]()
+                self._left_over = there - self.work.views.dropped_by_hand(there) if there else there
+        return self._left_over
 
     def _moment(self) -> Moment:
         # Views that exist only while the migration is applied, and views that it has retired, are in the block around its `down`.
@@ -44,7 +58,7 @@ class UndoViews(RunViews):
 
     def readers(self, names: Collection[str]) -> Sequence[str]:
         """See `weaving.Company`."""
-        return self._undoing().block(names).down
+        return self._block_of(self._undoing(), names).down
 
     def after(self, names: Collection[str]) -> Sequence[str]:
         """See `weaving.Company`."""

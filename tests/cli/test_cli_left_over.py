@@ -31,7 +31,7 @@ def m1(db):
     return True
 
 
-@migration(requires=m1)
+@migration(requires=m1, down=lambda db: True)
 def m2(db):
     {m2}
     return True
@@ -92,7 +92,7 @@ def test_a_block_that_opens_the_view_in_its_until_brings_it_up_once_more_and_the
     shell.write("migrations.py", PROJECT.format(m2="with V(db): pass"))
     assert shell("apply", "--to", "m1").code == 0
     told = text_of(shell, "plan", "--to", "m2")
-    assert "down V up V" in told
+    assert "down V up V ends V, which nothing drops: write `DROP VIEW`" in told
     assert "gone" not in told
     assert shell("apply", "--to", "m2").code == 0
     assert ask(database_uri, "SELECT count(*) FROM v") == [(0,)]
@@ -118,3 +118,27 @@ def test_a_successor_of_the_same_name_is_not_left_over(shell, database_uri: str)
     told = text_of(shell, "status")
     assert "V retired" in told
     assert "still in the database" not in told
+
+
+@pytest.mark.parametrize(
+    "m2",
+    ["pass", "with V(db): pass", "with U(db): pass", "db.executesql('DROP VIEW v')"],
+    ids=["left alone", "opened", "below it opened", "dropped"],
+)
+def test_a_retired_view_is_there_once_when_its_until_is_reverted(shell, database_uri: str, m2: str) -> None:
+    """What was left over went not down, so that it could not come up: it existed already."""
+    shell.env["MIGRATE_URI"] = database_uri
+    shell.write("migrations.py", PROJECT.format(m2=m2))
+    assert shell("apply", "--to", "m1").code == 0
+    if database_uri.startswith("postgres"):
+        ask(database_uri, "COMMENT ON VIEW v IS 'kept'")
+    applied = shell("apply", "--to", "m2")
+    assert applied.code == 0, applied.err
+    assert "down for good" not in text_of(shell, "revert", "m2", "--plan")
+    undone = shell("revert", "m2", "--yes")
+    assert undone.code == 0, undone.err
+    assert ask(database_uri, "SELECT count(*) FROM v") == [(0,)]
+    assert "V lives" in text_of(shell, "status")
+    if database_uri.startswith("postgres") and "DROP" not in m2:
+        assert ask(database_uri, "SELECT obj_description('v'::regclass)") == [("kept",)]
+    assert shell("apply", "--to", "m2").code == 0

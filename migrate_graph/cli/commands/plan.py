@@ -393,7 +393,8 @@ def _steps_text(shown: _Shown, style: TextStyle) -> Iterator[str]:
             head = f"{' ' * _INDENT}{style.paint(place, 'muted')}"
         yield from map(str.rstrip, style.lines(reason, head=f"{head}  ", indent=_INDENT))
         renewed = tuple(view for view, at in edited.items() if at == numbers[step.migration.name])
-        yield from _view_lines(step, renewed, style, ways.get(step.migration.name, {}))
+        windows = shown.planned.graph.registry.windows
+        yield from _view_lines(step, renewed, style, ways.get(step.migration.name, {}), windows=windows)
         if rehearsal is not None:
             from migrate_graph.cli.rehearsal_text import ending, step_lines
 
@@ -432,18 +433,26 @@ def _ways(shown: _Shown) -> dict[str, dict[str, Way]]:
     return ways_by_step(shown.planned, together=together)
 
 
-def _view_lines(step: Step, renewed: tuple[str, ...], style: TextStyle, ways: Mapping[str, Way]) -> Iterator[str]:
+def _view_lines(
+    step: Step, renewed: tuple[str, ...], style: TextStyle, ways: Mapping[str, Way], *, windows: bool
+) -> Iterator[str]:
     views = step.views
+    # As in 2.1.0, a view whose window the migration closes comes up once more where the body opens it. Then only windows drop it.
+    left = [name for name in views.retired if name in views.up and not windows]
     rebuilt = views.up if set(views.up) - set(views.new) else ()
     for word, tone, names in (
         ("down", "warning", views.down),
         ("up", "good", rebuilt),
         ("new", "good", views.new),
-        ("gone", "muted", views.retired),
+        ("gone", "muted", [name for name in views.retired if name not in left]),
+        ("ends", "warning", left),
         ("text", "good", renewed),
     ):
         if names:
-            told = listed(names, most=MOST) + (f", which {_edited(names)}" if word == "text" else "")
+            more = {"text": f", which {_edited(names)}", "ends": ", which nothing drops: write `DROP VIEW`"}.get(
+                word, ""
+            )
+            told = f"{listed(names, most=MOST)}{more}"
             yield from _view_line(word, tone, told, style)
     if how := how_told(ways):
         yield from _view_line("how", "muted", how, style)
