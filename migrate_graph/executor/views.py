@@ -274,7 +274,7 @@ class RunViews:
                 f"sent when {self.migration} had ended, for the windows of {names[:_LONG]}: "
                 "what a view reads must be there when its window opens (`since`), and what reads it must be declared (`uses`)"
             )
-        if self._foreseen is not None and getattr(error, "pgcode", None) == "2BP01":
+        if self._foreseen is not None and _may_be_a_view(error):
             return (
                 "while others run beside it (--jobs) no view steps aside: open its manager, or apply it without --jobs"
             )

@@ -84,6 +84,7 @@ CASCADES = {
     "hidden": ("db.executesql('DO $$ BEGIN DROP TABLE shelf CASCADE; END $$')", 1),
     "named": ("db.executesql('DROP VIEW books')", 0),
     "opened": ("with Books(db):\n        db.executesql('ALTER TABLE shelf DROP COLUMN more CASCADE')", 0),
+    "altered": ("db.executesql('ALTER TABLE shelf ALTER COLUMN id TYPE bigint')", 1),
     "of nobody": ("db.executesql('DROP TABLE m_2 CASCADE')\n    db.executesql('CREATE TABLE m_2 (id integer)')", 0),
 }
 
@@ -104,7 +105,12 @@ def test_a_cascade_takes_no_managed_view_along(what: str, on_postgres: Field) ->
     )
     ended = on_postgres.open("apply", "--jobs", "3").end()
     assert ended.code == code, ended.output
-    assert ("no view steps aside while others run beside it (--jobs)" in ended.output) == bool(code)
+    told = " ".join(ended.output.split())
+    reasons = (
+        "no view steps aside while others run beside it (--jobs)",
+        "(--jobs) no view steps aside: open its manager",
+    )
+    assert any(reason in told for reason in reasons) == bool(code), told
     there = on_postgres.query("SELECT count(*) FROM pg_class WHERE relname = 'books'")
     assert there == [(0 if what == "named" else 1,)]
     assert on_postgres.probe().tables >= {"m_1", "m_3"}
