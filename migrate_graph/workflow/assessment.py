@@ -118,9 +118,8 @@ class Assessment(Struct, frozen=True, kw_only=True, eq=False, dict=True):
     def refusal(self) -> MigrateGraphError | None:
         """The error with which `apply` would end before it runs the plan, as far as reading the database tells; None: with none."""
         reading, names = self.reading, [step.migration.name for step in self.planned.steps]
-        installed = reading.history.applied.isdisjoint(
-            names
-        )  # the steps of a revert are applied, those of a run are not
+        # The steps of a revert are applied, those of a run are not.
+        installed = reading.history.applied.isdisjoint(names)
         found = reading.obstacles
         return reading.refused or (found.refusal(names, installed=installed) if found is not None else None)
 

@@ -83,11 +83,11 @@ class Up(Pass):
             except Exception as error:
                 cannot_be_read = isinstance(error, Unreadable)
                 unmade = self._unmade(block, taken) if cannot_be_read or self._catalog.is_undefined(error) else []
-                if not unmade and cannot_be_read:
+                if not unmade:
+                    if not cannot_be_read:
+                        raise
                     block.is_blind = True
                     continue
-                if not unmade:
-                    raise
                 block.up = [*unmade, *block.up]
                 rows = {name_of(each): LedgerRow(name_of(each), ViewState.DOWN, "") for each in unmade} | dict(
                     rows or {}
