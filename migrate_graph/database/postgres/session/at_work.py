@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from migrate_graph.core.events import LockHolder
 from migrate_graph.database.postgres.session.held_lock import ADVISORY, RUN_CLASS, WORK_CLASS
+from migrate_graph.quoting import quote_text
 from migrate_graph.redaction import redact
 
 _PREPARED = (
@@ -144,8 +145,7 @@ def how_to_end(holder: LockHolder) -> str:
     """Return the statement that ends the holder of a lock."""
     if holder.pid:
         return f"SELECT pg_terminate_backend({holder.pid})"
-    name = holder.application.replace("'", "''")
-    return f"ROLLBACK PREPARED '{name}'"
+    return f"ROLLBACK PREPARED {quote_text(holder.application)}"
 
 
 def blocked_by(row: tuple[Any, ...], secrets: tuple[str, ...]) -> str:
