@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import dis
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from itertools import pairwise
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
@@ -184,9 +184,12 @@ _IMPORT_NAME = dis.opmap["IMPORT_NAME"]
 def _mentions(reader: Reader, node: FunctionNode) -> Iterator[str | FunctionType]:
     """Yield names of view managers and user functions called, in the order of the text."""
     stack: list[ast.AST] = [node.body] if isinstance(node, ast.Lambda) else list(reversed(node.body))
+    closed = _only_closed(reader, node)
     while stack:
         found = stack.pop()
-        if isinstance(found, ast.Import | ast.ImportFrom):
+        if (rest := _besides_closing(reader, found, closed)) is not None:
+            stack += reversed(rest)
+        elif isinstance(found, ast.Import | ast.ImportFrom):
             reader.note_import(found)
         elif isinstance(found, ast.Name | ast.Attribute):
             value = reader.meaning(found)
@@ -199,6 +202,48 @@ def _mentions(reader: Reader, node: FunctionNode) -> Iterator[str | FunctionType
             if isinstance(found, ast.Call):
                 yield from _called(reader, found)
             stack += reversed(_parts(found))
+
+
+def _besides_closing(reader: Reader, node: ast.AST, closed: Container[str]) -> list[ast.AST] | None:
+    """Return the other parts of code that only takes views down by hand; None for other code.
+
+    `V(db).down()` drops a view that does not come up again, as `DROP VIEW` does; only `with V(db)`, `up()` and `renew()` open one.
+    The same with a name in between: `view = V(db)`, or `for V in (A, B)`, where the name is used for nothing else.
+    """
+    if (on := _taken_down(node)) is not None and isinstance(node, ast.Call):
+        if isinstance(on, ast.Call) and is_manager(reader.meaning(on.func)):
+            return [*on.args, *on.keywords, *node.args, *node.keywords]
+    elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
+        if all(_is_one_of(each, closed) for each in node.targets) and is_manager(reader.meaning(node.value.func)):
+            return [*node.value.args, *node.value.keywords]
+    elif isinstance(node, ast.For) and _is_one_of(node.target, closed):
+        each = node.iter.elts if isinstance(node.iter, ast.Tuple | ast.List | ast.Set) else [node.iter]
+        if all(any(_managers_in(reader.meaning(one))) for one in each):
+            return [*node.body, *node.orelse]
+    return None
+
+
+def _taken_down(node: ast.AST) -> ast.expr | None:
+    """Return what `down` is called of."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "down":
+        return node.func.value
+    return None
+
+
+def _is_one_of(node: ast.expr, names: Container[str]) -> bool:
+    return isinstance(node, ast.Name) and node.id in names
+
+
+def _only_closed(reader: Reader, node: FunctionNode) -> set[str]:
+    """Return the names in a function whose every use is `name.down()` or `name(…).down()`."""
+    if reader.function is None or not any("down" in code.co_names for code in codes_of(reader.function.__code__)):
+        return set()
+    nodes = list(ast.walk(node))
+    closing = [on for each in nodes if (on := _taken_down(each)) is not None]
+    used = [on.func if isinstance(on, ast.Call) else on for on in closing]
+    names = [each for each in nodes if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Load)]
+    others = {each.id for each in set(names).difference(used)}
+    return {each.id for each in used if isinstance(each, ast.Name)} - others
 
 
 def _called(reader: Reader, node: ast.Call) -> Iterator[FunctionType]:

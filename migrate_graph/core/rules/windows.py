@@ -354,7 +354,8 @@ def touched_outside_window(context: Context) -> Iterator[Hit]:
 
     ## How to fix it
 
-    Remove the block, or correct the window: the migration that first creates a view is its `since`.
+    Remove the block, or correct the window: the migration that first creates a view is its `since`. To drop what is left
+    of a view after its `until`, call `V(db).down()`: alone, it does not open the view.
 
     ```python
     class Totals(ViewMigrationManager):
