@@ -36,7 +36,8 @@ class ViewChanges(Struct, frozen=True):
         down: existing views it takes down, dependents first.
         up: views it brings up, dependencies first.
         new: of those brought up, the ones that did not exist before.
-        retired: views that exist no longer afterwards: their window closes, or a successor takes over.
+        retired: views that are not wanted any more afterwards: their window closes, or a successor takes over. One whose window
+            closes exists on where views do not go down by their windows, unless the body drops it.
         handed_over: of those retired, each view whose successor comes up in the same step: `(view, successor)`.
     """
 

@@ -437,8 +437,8 @@ def _view_lines(
     step: Step, renewed: tuple[str, ...], style: TextStyle, ways: Mapping[str, Way], *, windows: bool
 ) -> Iterator[str]:
     views = step.views
-    # As in 2.1.0, a view whose window the migration closes comes up once more where the body opens it. Then only windows drop it.
-    left = [name for name in views.retired if name in views.up and not windows]
+    # As in 2.1.0, a view whose window closes is not dropped by that, and comes up once more where the body opens it. Only windows drop it.
+    left = [] if windows else [name for name in views.retired if name in views.up or name not in views.down]
     rebuilt = views.up if set(views.up) - set(views.new) else ()
     for word, tone, names in (
         ("down", "warning", views.down),
@@ -449,9 +449,10 @@ def _view_lines(
         ("text", "good", renewed),
     ):
         if names:
-            more = {"text": f", which {_edited(names)}", "ends": ", which nothing drops: write `DROP VIEW`"}.get(
-                word, ""
+            stays = (
+                "which stays unless the body drops it" if len(names) == 1 else "which stay unless the body drops them"
             )
+            more = {"text": f", which {_edited(names)}", "ends": f", {stays}: write `DROP VIEW`"}.get(word, "")
             told = f"{listed(names, most=MOST)}{more}"
             yield from _view_line(word, tone, told, style)
     if how := how_told(ways):
