@@ -2,7 +2,15 @@
 
 import sys
 
-from migrate_graph.cli import main
+
+def _main() -> int:
+    # `python -m` puts the working directory before all other entries: a `uuid.py` there would replace the standard module.
+    if not sys.flags.safe_path:
+        sys.path.append(sys.path.pop(0))
+    from migrate_graph.cli import main
+
+    return main()
+
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(_main())

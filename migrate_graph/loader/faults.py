@@ -8,10 +8,12 @@ import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Final
 
 from migrate_graph.errors import DeclarationError, LoadError, MigrateGraphError, NoRoom
 from migrate_graph.lacking import lacking
+from migrate_graph.loader.imports import NEEDED
 from migrate_graph.loader.paths import Places
 from migrate_graph.messages import did_you_mean, similar
 from migrate_graph.redaction import redact
@@ -153,7 +155,12 @@ def _hint_for(error: BaseException, places: Places, where: SourceLocation) -> st
         return _missing_module(error.name, places)
     if isinstance(error, ImportError):
         return _failed_import(error, places)
-    return _CORRECT
+    hidden = (
+        isinstance(error, AttributeError)
+        and isinstance(error.obj, ModuleType)
+        and _hidden_file(error.obj.__name__, places)
+    )
+    return hidden or _CORRECT
 
 
 _UNKNOWN_ARGUMENT: Final = re.compile(r"migration\(\) got an unexpected keyword argument '(\w+)'")
@@ -191,15 +198,23 @@ def _failed_import(error: ImportError, places: Places) -> str:
     if "relative import" in str(error):
         return "name the module without the dot: the file's directory is importable"
     name = error.name or ""
-    beside = places.directory / f"{name}.py"
-    if name in sys.stdlib_module_names and beside.exists():
-        return f"{beside.name} has the name of a standard module, which wins: rename the file"
+    if hint := _hidden_file(name, places):
+        return hint
     if "circular import" in str(error):
         wanted = f"requires='{_wanted(error)}'" if _wanted(error) else "requires='its_name'"
         return f"two files import each other: let one of them require by name ({wanted}) instead of importing it"
     wanted = _wanted(error)
     near = _nearest(wanted, dir(sys.modules[name])) if wanted and name in sys.modules else []
     return did_you_mean(near, f"correct the import, or add it to {name or 'the module'}")
+
+
+def _hidden_file(name: str, places: Places) -> str:
+    """Return the hint for a file of the user that is not found because another module has its name; empty if there is none."""
+    beside = places.directory / f"{name}.py"
+    if name not in sys.stdlib_module_names | NEEDED or not beside.exists():
+        return ""
+    owner = "a standard module" if name in sys.stdlib_module_names else "a package that migrate_graph needs"
+    return f"{beside.name} has the name of {owner}, which wins: rename the file"
 
 
 def _wanted(error: ImportError) -> str:

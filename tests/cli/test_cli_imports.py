@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from migrate_graph.loader.imports import NEEDED
+
 _HEAVY = frozenset({"networkx", "pydantic", "pydal", "psycopg2", "sqlite3", "rich", "tomlkit", "wasmtime", "redis"})
 
 # Runs a command in a new process; then tells which of the modules were imported, and how many files were parsed.
@@ -274,3 +276,31 @@ def test_what_runs_in_a_row_needs_no_worker(postgres_uri: str, tmp_path: Path) -
     told = _told_by(tmp_path, postgres_uri, "", "requires=[step_0]", "requires=[step_1]")
     assert len({process for process, *_ in told}) == 1
     assert all("migrate_graph.cli" in imported for _, *imported in told), "it is the run itself"
+
+
+@pytest.mark.parametrize(
+    ("program", "names"),
+    [
+        ([str(Path(sys.executable).with_name("migrate"))], {*sys.stdlib_module_names, *NEEDED} - {"__future__"}),
+        (["-m", "migrate_graph"], {"gc", "queue", "select", "uuid", *NEEDED}),  # `python -m` itself imports more
+    ],
+    ids=["script", "module"],
+)
+def test_a_project_whose_files_have_the_names_of_modules_that_we_need(
+    program: list[str], names: set[str], database_uri: str, tmp_path: Path
+) -> None:
+    """None of them is imported instead, however late a command imports what it needs."""
+    for name in names:
+        (tmp_path / f"{name}.py").write_text("raise RuntimeError(__name__)")
+    (tmp_path / "migrations.py").write_text(_MIGRATIONS)
+    environ = {"MIGRATE_URI": database_uri, "CI": "true", "HOME": str(tmp_path)}
+    for words in ("plan --graph plan.svg", "graph -o graph.png", "apply", "status --json", "check --history"):
+        ran = subprocess.run(
+            [sys.executable, *program, *words.split()],
+            cwd=tmp_path,
+            env=environ,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert not ran.returncode, ran.stderr

@@ -6,17 +6,20 @@ import importlib.util
 import os
 import subprocess
 import sys
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
 import pytest
 from loader_stand import ONE, VIEW, Project, fault, names, nothing_left, project
+from packaging.requirements import Requirement
 
 from migrate_graph.authoring import migrations
 from migrate_graph.core.model import BodyKind, Registry
 from migrate_graph.edwh_names import edwh_migrate_modules
 from migrate_graph.errors import LoadError
 from migrate_graph.loader import load, load_project, user_imports
+from migrate_graph.loader.imports import NEEDED
 
 __all__ = ["nothing_left", "project"]
 
@@ -129,6 +132,45 @@ def test_a_sibling_named_like_a_standard_module_shadows_nobody(project: Project)
     )
     assert names(load(root)) == ["m"]
     sys.modules.pop("wave", None)
+
+
+def test_a_sibling_named_like_a_package_that_we_need_shadows_nobody(project: Project) -> None:
+    """While the project is open, this package imports Redis, networkx and others for itself."""
+    root = project(
+        {"migrations.py": "import networkx, redis\n" + ONE.format("m")}
+        | {f"{name}.py": "raise RuntimeError" for name in NEEDED}
+    )
+    kept = {name: sys.modules.pop(name) for name in [*sys.modules] if name.partition(".")[0] in {"networkx", "redis"}}
+    try:
+        assert names(load(root)) == ["m"]
+    finally:
+        sys.modules.update(kept)
+
+
+def test_the_packages_that_we_need_are_known() -> None:
+    """All that `pip install migrate-graph[postgres,redis]` brings here."""
+    wanted, found, modules = [Requirement("migrate-graph[postgres,redis]")], set[str](), set[str]()
+    while wanted:
+        one = wanted.pop()
+        if one.name in found:
+            continue
+        found.add(one.name)
+        installed = distribution(one.name)
+        for told in installed.requires or []:
+            needs = Requirement(told)
+            extras = one.extras or {""}
+            if needs.marker is None or any(needs.marker.evaluate({"extra": extra}) for extra in extras):
+                wanted.append(needs)
+        modules |= {
+            file.parts[0].partition(".")[0]
+            for file in installed.files or []
+            if file.suffix in {".py", ".so", ".pyd"}
+            and not file.parts[0].endswith((".libs", ".data"))
+            and ".." not in file.parts
+        }
+    modules.discard("migrate_graph")
+    assert {"networkx", "psycopg2", "redis", "typer"} <= modules
+    assert modules - NEEDED == set()
 
 
 def test_a_data_directory_named_like_an_installed_package_shadows_nobody(project: Project) -> None:

@@ -79,6 +79,10 @@ def test_what_only_looks_like_a_conflict_is_none(project: Project, text: str) ->
         ("from billing import invoicez\n", 1, "cannot import name 'invoicez'", "did you mean invoices?"),
         ("from billing import zzz\n", 1, "cannot import name 'zzz'", "correct the import"),
         ("from calendar import mine\n", 1, "cannot import name 'mine'", "calendar.py has the name of a standard module"),
+        ("import calendar\ncalendar.mine\n", 2, "has no attribute 'mine'", "calendar.py has the name of a standard module"),
+        ("from rich import mine\n", 1, "cannot import name 'mine'", "rich.py has the name of a package that migrate_graph needs"),
+        ("import rich\nrich.mine\n", 2, "has no attribute 'mine'", "rich.py has the name of a package that migrate_graph needs"),
+        ("import json\njson.mine\n", 2, "has no attribute 'mine'", "correct the line"),
         ("import round1\n", 1, "circular import", "require by name (requires='a')"),
         ("import sys\nsys.exit(3)\n", 2, "it ended the program (SystemExit: 3)", "__main__"),
         ("raise SystemExit\n", 1, "SystemExit: 0", "__main__"),
@@ -96,6 +100,7 @@ def test_what_user_code_raises(project: Project, text: str, line: int, message: 
             "migrations.py": text,
             "billing.py": ONE.format("invoices"),
             "calendar.py": "mine = 1",
+            "rich.py": "mine = 1",
             "round1.py": "from round2 import b\na = 1\n",
             "round2.py": "from round1 import a\nb = 1\n",
         }
