@@ -18,6 +18,7 @@ from migrate_graph.authoring.values import truth_of
 from migrate_graph.authoring.views import ViewMigrationManager, place_of_class
 from migrate_graph.core.model import UsesFrom, View
 from migrate_graph.errors import DeclarationError
+from migrate_graph.merge_conflicts import unresolved_in
 from migrate_graph.quoting import quote_identifier
 
 _PART = r'(?:[^\W\d][\w$]*|"(?:[^"\0]|"")+")'
@@ -243,7 +244,7 @@ def _written(view: type[SqlView]) -> dict[str, tuple[str, ...]]:
     """Return the statements that create a view, by kind of database, and those that drop it.
 
     Raises:
-        DeclarationError: an attribute has another type than documented, the query is empty, or a name is not valid.
+        DeclarationError: an attribute has another type than documented, the query is empty or holds a merge conflict, or a name is not valid.
     """
     for word in ("materialized", "with_data"):
         truth_of(getattr(view, word), what=f"{view.__name__}.{word}")
@@ -268,6 +269,8 @@ def _query(view: type[SqlView]) -> str:
     query: str = view.query.strip().rstrip(";").rstrip()
     if not query:
         raise DeclarationError(f"{view.__name__}.query is empty", hint="write its SELECT statement")
+    if "<<<<<<<" in query and (conflict := unresolved_in(view.query)):
+        raise DeclarationError(f"{view.__name__}.query: {conflict.message}", hint=conflict.hint)
     return query
 
 

@@ -299,9 +299,39 @@ def test_a_table_that_somebody_holds_is_not_waited_for_for_ever(rehearsing: Call
     run(stand.uri, LEDGER)
     with closing(psycopg2.connect(stand.uri)) as other, other.cursor() as cursor:
         cursor.execute("LOCK TABLE stock")
-        with pytest.raises(DatabaseRefused, match="could not be copied"):
+        with pytest.raises(DatabaseRefused, match="could not be copied") as caught:
             stand.rehearse("clone")
+    assert "another session holds a lock on it" in (caught.value.hint or "")
     assert run(stand.uri, "SELECT datname FROM pg_database WHERE datname ~ '^migrate_graph'") == []
+
+
+@pytest.mark.usefixtures("may_create_databases")
+@pytest.mark.parametrize(
+    ("complaint", "hint"),
+    [
+        ("connection to server at x failed: FATAL:  sorry, too many clients already", "raise the limit"),
+        ('connection to server at x failed: FATAL:  too many connections for role "app"', "raise the limit"),
+        ("connection to server at x failed: FATAL:  no pg_hba.conf entry", "pg_dump connects anew"),
+        ("query failed: ERROR:  permission denied for table stock", "SELECT on tables"),
+        ("query failed: FEHLER:  keine Berechtigung", "see the server's log"),
+        ("query failed: ERROR:  cache lookup failed for type 1", "see the server's log"),
+    ],
+)
+def test_the_hint_follows_the_reason_for_which_pg_dump_failed(
+    rehearsing: Callable[[str], RehearsalStand],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    complaint: str,
+    hint: str,
+) -> None:
+    """It was always to grant SELECT."""
+    program = tmp_path / "pg_dump"
+    program.write_text(f"#!/bin/sh\ncat >&2 <<'END'\npg_dump: error: {complaint}\nEND\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(clone, "_pg_dump", lambda server: str(program))
+    with pytest.raises(DatabaseRefused, match="could not be copied") as caught:
+        rehearsing(ONE).rehearse("clone")
+    assert hint in (caught.value.hint or "")
 
 
 def test_here_refuses_where_nothing_limits_a_wait(rehearsing: Callable[[str], RehearsalStand]) -> None:

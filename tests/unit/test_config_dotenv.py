@@ -43,6 +43,14 @@ def test_none_above_the_nearest_pyproject_where_there_is_no_repository(tmp_path:
     assert load_config(tmp_path / "project" / "deep", {}).schema == "mine"
 
 
+def test_neither_side_of_a_merge_conflict_is_chosen(tmp_path: Path) -> None:
+    """The later of the two counted, and each line of the conflict was one that is passed over."""
+    (tmp_path / ".env").write_text("A=1\n<<<<<<< HEAD\nSCHEMA=ours\n=======\nSCHEMA=theirs\n>>>>>>> topic\n")
+    error = fault(tmp_path)
+    assert ".env:2: a merge conflict is not resolved, from line 2 to 6 (HEAD against topic)" in error.message
+    assert "<<<<<<<" in (error.hint or "")
+
+
 @pytest.mark.parametrize("kind", ["directory", "dangling link", "unreadable", "latin-1", "socket"])
 def test_one_that_is_there_is_never_passed_over(tmp_path: Path, kind: str) -> None:
     (tmp_path / ".git").mkdir()

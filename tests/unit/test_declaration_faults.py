@@ -42,6 +42,10 @@ FAULTS: dict[str, tuple[str, str]] = {
         "remove @migration above it; if it is both, write `down=one.body`",
     ),
     "class V(SqlView):\n    query = ''": ("V.query is empty", "write its SELECT statement"),
+    "class V(SqlView):\n    query = 'SELECT\\n<<<<<<< HEAD\\n1\\n=======\\n2\\n>>>>>>> topic\\n'": (
+        "V.query: a merge conflict is not resolved, from line 2 to 6 (HEAD against topic)",
+        "delete the lines that begin with <<<<<<<",
+    ),
     "class V(SqlView):\n    query = 5": ("V.query is no text: 5", "write it as text"),
     "class V(SqlView):\n    query = 'SELECT 1'\n    rebuild = 'later'": (
         "V.rebuild = 'later' is unknown",

@@ -101,6 +101,33 @@ _FILLED = (
 )
 
 
+# What helps, by words of the error of `pg_dump`, which limits its waits for locks by a statement_timeout. It tells no SQLSTATE, and its
+# words may be in another language: then no hint is guessed.
+_HELPS = (
+    (
+        re.compile(r"too many|connection slots|connection limit", re.IGNORECASE),
+        "pg_dump needs a connection of its own: raise the limit, or close what uses them",
+    ),
+    (
+        re.compile(r"(?:lock|statement) timeout|could not obtain lock", re.IGNORECASE),
+        "another session holds a lock on it: wait for that session, or let lock_timeout be longer",
+    ),
+    (
+        re.compile(r"permission denied|row-level security", re.IGNORECASE),
+        "grant the role what it needs to read all of it (SELECT on tables and sequences, USAGE on schemas)",
+    ),
+    (
+        re.compile(r"connection to (?:server|database)|server closed the connection|could not connect", re.IGNORECASE),
+        "pg_dump connects anew, as this session did: the server, or a pooler in between, must let it",
+    ),
+)
+
+
+def _what_to_do(told: str) -> str:
+    """Return what helps against an error of `pg_dump`."""
+    return next((text for words, text in _HELPS if words.search(told)), "see the server's log")
+
+
 @contextmanager
 def clone(settings: Settings, cloning: Cloning) -> Iterator[Clone]:
     """Make a copy of a database's schema with the tool's records, and drop it in the end.
@@ -292,7 +319,7 @@ class _Filling(Struct):
                 told = complaints.read().decode(errors="replace").strip().partition("\n")[0]
                 raise DatabaseRefused(
                     f"the schema could not be copied: {redact(told, *self.original.sessions.secrets)}",
-                    hint="grant the role SELECT on what it names, or rehearse --on scratch, or --on here",
+                    hint=f"{_what_to_do(told)}, or rehearse --on scratch, or --on here",
                 )
             written.seek(0)
             return _RESTRICT.sub(b"", written.read())
