@@ -221,6 +221,7 @@ def test_the_tables_name_options_that_exist() -> None:
         ("shop, public", None, "public.ewh_implemented_features_views", False),
         (None, "sqlite://x.db", "main.ewh_implemented_features", True),
         (None, None, "shop.ewh_implemented_features", False),
+        (None, None, "public.ewh_implemented_features", True),
     ],
 )
 def test_a_view_called_like_a_table_of_this_tool_with_its_schema(

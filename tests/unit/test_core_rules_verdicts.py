@@ -454,6 +454,8 @@ def test_several_names_in_one_text_are_told_for_views_too() -> None:
         ("my ledger", ('"my ledger_views"',), True),
         ("ledger", (), False),
         ("ledger", ("Shop.ledger",), False),
+        ("ledger", ("public.ledger",), True),
+        ("public.ledger", ("ledger_views",), True),
     ],
 )
 def test_a_view_may_not_be_called_like_a_table_of_this_tool(

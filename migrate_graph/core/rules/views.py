@@ -264,7 +264,7 @@ def view_named_like_the_ledger(context: Context) -> Iterator[Hit]:
     ## What it finds
 
     A view that has the name of the ledger (the setting `migrate_table`), or of one of the tables beside it, which end in
-    `_journal` and `_views`. A name without a schema is one in the schema of the setting `schema`.
+    `_journal` and `_views`. A name without a schema is one in the schema of the setting `schema`, or else in `public`.
 
     ```python
     class Journal(SqlView):
@@ -288,7 +288,9 @@ def view_named_like_the_ledger(context: Context) -> Iterator[Hit]:
     ```
     """
     is_plain = context.ledger.replace(".", "").isidentifier()
-    usual = [context.schema] if context.schema else []
+    usual = [
+        context.schema or "public"
+    ]  # where the setting leaves it open, a role of PostgreSQL has its tables there, unless told otherwise
     *schema, table = parts_of(context.ledger) if is_plain else [context.ledger]
     own = {table, f"{table}_journal", f"{table}_views"}
     for view in context.graph.views.values():
