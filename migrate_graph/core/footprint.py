@@ -167,6 +167,7 @@ class Footprint(Struct, frozen=True):
         changed: facts that have another definition than before.
         removed: facts that are gone.
         renamed: those of the removed facts that still exist under another name, so that nothing is lost.
+        called: the new names of renamed tables and columns, by the old ones.
         retyped: the types of columns, before and after, where they are not the same (PostgreSQL).
         invalid: indexes that it left unusable, by name.
         hangs: facts that it did not add itself, and on which what it made, made anew or changed depends, by the database's own records:
@@ -198,6 +199,7 @@ class Footprint(Struct, frozen=True):
     changed: frozenset[Fact] = frozenset()
     removed: frozenset[Fact] = frozenset()
     renamed: frozenset[Fact] = frozenset()
+    called: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     retyped: Mapping[str, tuple[str, str]] = field(default_factory=lambda: MappingProxyType({}))
     invalid: tuple[str, ...] = ()
     hangs: frozenset[Fact] = frozenset()

@@ -122,12 +122,14 @@ class Difference(Struct, frozen=True):
         changed: facts with another definition.
         removed: facts that are gone.
         renamed: those of the removed facts that still exist under another name.
+        called: the new names of renamed tables and columns, by the old ones.
     """
 
     added: frozenset[Fact] = frozenset()
     changed: frozenset[Fact] = frozenset()
     removed: frozenset[Fact] = frozenset()
     renamed: frozenset[Fact] = frozenset()
+    called: Mapping[str, str] = field(default_factory=dict)
 
 
 class Speaker(Struct, frozen=True):

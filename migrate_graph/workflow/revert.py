@@ -25,6 +25,7 @@ from migrate_graph.messages import counted, typed
 from migrate_graph.workflow.apply import flag_of
 from migrate_graph.workflow.assessment import Assessment, Judging, assess
 from migrate_graph.workflow.cache import require_address
+from migrate_graph.workflow.former_names import FormerNames
 from migrate_graph.workflow.laboratory.back_and_forth import Trip, undo_step
 from migrate_graph.workflow.locked import locked
 from migrate_graph.workflow.locked_run import LockedRun
@@ -246,17 +247,20 @@ def _on_copy(found: Assessment, tell: Observer) -> Foreseen:
     if failed is not None or rehearsal.cut:
         why = f"{failed.name}: {failed.error or failed.outcome}" if failed is not None else rehearsal.cut
         return Foreseen(unknown=f"on a copy it fails: {why}", rehearsal=rehearsal)
-    losses = tuple(dict.fromkeys(loss for each in rehearsal.footprints.values() for loss in _losses(each)))
-    kept = _without_parts(losses)
     seen = [*rehearsal.footprints.values()]
+    former, lost, written = FormerNames(), dict[Loss, None](), set[str]()
+    for each in seen:
+        lost |= dict.fromkeys(_losses(each, former))
+        tables = (former.of(name) for name in {owner_of(name) for name in each.writes} | each.inserts)
+        written |= {table for table in tables if table is not None}
+        former.note(each)
     downs = [step.migration.down for step in found.planned.steps if callable(step.migration.down)]
     sent = tuple(statement.sql for each in seen for statement in each.statements)
-    written = frozenset(owner_of(name) for each in seen for name in each.writes)
     return Foreseen(
-        losses=kept,
+        losses=_without_parts(tuple(lost)),
         sent=sent,
         texts=tuple(texts_reached(*downs)),
-        written=written.union(*(each.inserts for each in seen)),
+        written=frozenset(written),
         rehearsal=rehearsal,
     )
 
@@ -273,8 +277,8 @@ def _is_of(loss: Loss, table: str) -> bool:
     return loss.what == f"rows of {table}" or loss.what.startswith(f"column {table}.") or loss.table == table
 
 
-def _losses(seen: Footprint) -> Iterator[Loss]:
-    """Yield the data that is lost by what a step has removed."""
+def _losses(seen: Footprint, former: FormerNames) -> Iterator[Loss]:
+    """Yield the data that is lost by what a step has removed, under the names from before the first step."""
     removed = seen.removed - seen.renamed
     # Only tables hold data: the columns of a view that is dropped or changed are no loss.
     relations = {
@@ -282,33 +286,47 @@ def _losses(seen: Footprint) -> Iterator[Loss]:
     }
     tables = {fact.identity for fact in removed if fact.kind == "table"}
     for fact in sorted(removed):
+        name = former.of(fact.identity, column=fact.kind == "column")
+        if name is None:
+            continue  # an earlier step has made it
         if fact.kind == "table":
-            yield Loss(f"table {fact.identity}", f"SELECT count(*) FROM {fact.identity}")
+            yield Loss(f"table {name}", f"SELECT count(*) FROM {name}")
         elif fact.kind == "column" and owner_of(fact.identity) not in relations | tables:
-            table, column = relation_and_part(fact.identity)
-            yield Loss(f"column {fact.identity}", f"SELECT count({column}) FROM {table}", "value")
-    for name, (was, becomes) in sorted(seen.retyped.items()):
-        if owner_of(name) not in relations | tables:
-            yield _cut(name, was, becomes, seen)
+            table, column = relation_and_part(name)
+            yield Loss(f"column {name}", f"SELECT count({column}) FROM {table}", "value")
+    for called, (was, becomes) in sorted(seen.retyped.items()):
+        name = former.of(called, column=True)
+        if name is not None and owner_of(called) not in relations | tables:
+            yield _cut(called, name, was, becomes, seen)
     deleted = {each.removesuffix(".*") for each in seen.writes if each.endswith(".*")}
     deleted |= {table for table, wrote in seen.wrote.items() if wrote.deleted}
     for table in sorted(deleted - tables):
-        if Fact("table", table) not in seen.added:
-            yield Loss(f"rows of {table}", f"SELECT count(*) FROM {table}")
+        name = former.of(table)
+        if name is not None and Fact("table", table) not in seen.added:
+            yield Loss(f"rows of {name}", f"SELECT count(*) FROM {name}")
 
 
 _USING: Final = re.compile(r"\busing\b(?P<how>.*)", re.IGNORECASE | re.DOTALL)
 
 
-def _cut(column: str, was: str, becomes: str, seen: Footprint) -> Loss:
-    """Return the values of a column that do not survive its new type: those that are not as they were when cast back."""
+def _cut(called: str, column: str, was: str, becomes: str, seen: Footprint) -> Loss:
+    """Return the values of a column that do not survive its new type: those that are not as they were when cast back.
+
+    Args:
+        called: what the column is called in this step.
+        column: what it is called before the first step.
+        was: its type before this step.
+        becomes: its type after it.
+        seen: the footprint of the step.
+    """
     table, name = relation_and_part(column)
     all_values = f"SELECT count({name}) FROM {table}"
     back = f"CAST(CAST(CAST({name} AS {becomes}) AS {was}) AS text)"
     query = f"SELECT count(*) FROM {table} WHERE {name} IS NOT NULL AND {back} IS DISTINCT FROM CAST({name} AS text)"
-    itself = re.escape(name.strip('"'))
+    part = relation_and_part(called)[1]
+    itself = re.escape(part.strip('"'))
     cast = re.compile(rf'[\s(]*(?:cast\s*\(\s*)?"?{itself}"?\s*(?:::|\bas\b)', re.IGNORECASE)
-    if any((found := _USING.search(each.sql)) and not cast.match(found["how"]) for each in _about(name, seen)):
+    if any((found := _USING.search(each.sql)) and not cast.match(found["how"]) for each in _about(part, seen)):
         query = all_values  # by an expression of its own: what of a value is left, nobody knows
     return Loss(f"values of {column}, which become {becomes}", query, "value", table=table, at_most=all_values)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 from msgspec import Struct, field
@@ -203,6 +203,7 @@ def difference(before: Facts, after: Facts, renames: Sequence[Rename]) -> Differ
         changed=frozenset(changed),
         removed=frozenset(removed),
         renamed=frozenset(_renamed(before, after, renames) & removed),
+        called=dict(_called(before, after, renames)),
     )
 
 
@@ -231,6 +232,23 @@ def _renamed(before: Facts, after: Facts, renames: Sequence[Rename]) -> set[Fact
         of_table = [each for each in renames if each.table in {name.casefold(), new.casefold()}]
         found |= {_column(name, each) for each in table.columns if _becomes(each, of_table) in kept}
     return found
+
+
+def _called(before: Facts, after: Facts, renames: Sequence[Rename]) -> Iterator[tuple[str, str]]:
+    """Yield the old and the new name of each table that was renamed, and of each column whose table was, or that was itself."""
+    at = {table.page: name for name, table in after.tables.items() if table.page}
+    for name, table in before.tables.items():
+        new = at.get(table.page)
+        if new is None:
+            continue
+        if new != name:
+            yield spelled(name), spelled(new)
+        now = {each.casefold(): each for each in after.tables[new].columns}
+        of_table = [each for each in renames if each.table in {name.casefold(), new.casefold()}]
+        for each in table.columns:
+            column = now.get(_becomes(each, of_table))
+            if column is not None and (new, column) != (name, each):
+                yield _column(name, each).identity, _column(new, column).identity
 
 
 def _becomes(column: str, renames: Iterable[Rename]) -> str:

@@ -194,6 +194,7 @@ class Recorder:
             changed=difference.changed,
             removed=difference.removed,
             renamed=difference.renamed,
+            called=difference.called,
             uses=uses,
             wrote={name: self._kept[name] for name in sorted(self._kept)},
             sizes={name: sizes[name] for name in names},

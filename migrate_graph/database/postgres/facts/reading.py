@@ -188,6 +188,10 @@ def difference(old: Mapping[Key, _Known], new: Mapping[Key, _Known]) -> Differen
         renamed=frozenset(
             _without_order(known.fact for key, known in old.items() if key in new and new[key].fact != known.fact and known.fact in removed)
         ),
+        called={
+            known.fact.identity: new[key].fact.identity
+            for key, known in old.items() if known.fact.kind in {"table", "column"} and key in new and new[key].fact != known.fact
+        },
         retyped=dict(_retyped(was, now)),
         invalid=tuple(sorted(
             known.fact.identity for key, known in new.items()

@@ -192,6 +192,7 @@ class Recorder(Struct, eq=False):
             changed=step.difference.changed,
             removed=step.difference.removed,
             renamed=step.difference.renamed,
+            called=step.difference.called,
             retyped=step.difference.retyped,
             invalid=step.difference.invalid,
             hangs=step.reached.hangs,
