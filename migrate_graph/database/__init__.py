@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from msgspec import Struct
 
-from migrate_graph.errors import ConfigError
+from migrate_graph.errors import ConfigError, DatabaseError
 
 if TYPE_CHECKING:
     from migrate_graph.core.adopting import Adoption
@@ -409,10 +409,12 @@ class RehearsingBackend(Backend, Protocol):
     Attributes:
         footprints: footprints of the migrations that have run, by name.
         ended: why no further migration can be rehearsed; empty while one can.
+        unseen: why it could not be read what a migration left; None when that was read for all of them.
     """
 
     footprints: dict[str, Footprint]
     ended: str
+    unseen: DatabaseError | None
 
     def connect(self, *, observer: Observer, interruption: Interruption) -> None:
         """See `Connectable`."""

@@ -6,16 +6,24 @@ import os
 from pathlib import Path
 from typing import Any
 
+import psycopg2
 import pytest
 from rehearsal_stand import RehearsalStand, run
 from servers import PostgresServer
 from verify_stand import VerifyStand
 
-from migrate_graph.database.postgres import places
+from migrate_graph.database import Settings
+from migrate_graph.database.postgres import places, sizes
+from migrate_graph.database.postgres.backend import PostgresBackend
+from migrate_graph.database.postgres.facts import contents
 from migrate_graph.database.postgres.rehearsal import clone
+from migrate_graph.database.postgres.rehearsal.recorder import Recorder
 from migrate_graph.database.postgres.session.cursor import send
 from migrate_graph.database.postgres.watched import WatchedBackend
-from migrate_graph.errors import DatabaseRefused, DatabaseUnreachable
+from migrate_graph.errors import DatabaseError, DatabaseRefused, DatabaseUnreachable
+from migrate_graph.executor import checkpoints
+from migrate_graph.executor.checkpoints import Checkpoint
+from migrate_graph.workflow.laboratory.closing import close
 
 pytestmark = [pytest.mark.postgres, pytest.mark.usefixtures("may_create_databases")]
 
@@ -157,3 +165,99 @@ def test_a_rehearsal_that_may_not_make_the_ledger_says_so(
     with pytest.raises(DatabaseRefused, match="the role app may create no table in schema locked") as caught:
         stand.rehearse("here")
     assert 'GRANT USAGE, CREATE ON SCHEMA "locked" TO "app"' in caught.value.hint
+
+
+TWO = (
+    ONE
+    + """
+
+@migration(requires=one_1)
+def two_2(db):
+    db.executesql("CREATE TABLE other (a int)")
+    return True
+"""
+)
+
+MOMENTS = [Checkpoint.SESSION_OPENED, Checkpoint.BODY_RETURNED, Checkpoint.SUCCESS_WRITTEN, None]
+"""Where the sessions end: at a checkpoint, or where it is read what a migration has left."""
+
+
+def end_all_at(moment: Checkpoint | None, uri: str, server: PostgresServer, patch: pytest.MonkeyPatch) -> None:
+    """End all sessions in which the first migration is tried."""
+    ends = (
+        "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE application_name ~ '^migrate_graph:' "
+        f"AND (datname ~ '^migrate_graph' OR datname = '{uri.rpartition('/')[2]}')"
+    )
+    survey = Recorder.survey
+    ended: list[Any] = []
+    admin = psycopg2.connect(server.admin_uri())  # before anything runs: bodies may open no connection
+    admin.autocommit = True
+
+    def end() -> None:
+        if not ended:
+            ended.append(admin.cursor().execute(ends))
+            admin.close()
+
+    def survey_cut(self: Recorder) -> None:
+        if moment is None:
+            end()
+        survey(self)
+
+    patch.setattr(Recorder, "survey", survey_cut)
+    patch.setattr(checkpoints, "reached", lambda passed: end() if passed is moment else None)
+
+
+moments = pytest.mark.parametrize("moment", MOMENTS, ids=lambda each: each.name if each else "survey")
+
+
+@moments
+@pytest.mark.parametrize("place", ["clone", "here", "scratch"])
+def test_a_connection_that_is_lost_in_a_rehearsal_is_no_fault_of_a_migration(
+    place: str,
+    moment: Checkpoint | None,
+    stand: RehearsalStand,
+    postgres_server: PostgresServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It was told as a failure of the migration, as a fault of the tool, or the rehearsal had simply not seen what the migration does."""
+    (stand.root / "migrations.py").write_text(TWO)
+    end_all_at(moment, stand.uri, postgres_server, monkeypatch)
+    with pytest.raises(DatabaseError, match="was lost") as caught:
+        stand.rehearse(place)
+    assert "run it again when" in caught.value.hint
+    monkeypatch.undo()
+    monkeypatch.setenv("PATH", str(postgres_server.binaries), prepend=os.pathsep)
+    assert stand.rehearse(place).exit_code == 0
+    assert left_over(stand.uri) == []
+
+
+@moments
+def test_a_connection_that_is_lost_while_a_graph_is_proved_proves_nothing(
+    moment: Checkpoint | None, stand: RehearsalStand, postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Footprints without what a migration left were stored as if they were whole: a need that is not known lets two run side by side."""
+    (stand.root / "migrations.py").write_text(TWO)
+    verify = VerifyStand(stand.root, stand.uri)
+    end_all_at(moment, stand.uri, postgres_server, monkeypatch)
+    with pytest.raises(DatabaseError, match="was lost") as caught:
+        verify.watch()
+    assert "run it again when" in caught.value.hint
+    monkeypatch.undo()
+    with verify.laboratory() as place:
+        watched = place.watch()
+        end_all_at(MOMENTS[0] if moment is None else moment, stand.uri, postgres_server, monkeypatch)
+        with pytest.raises(DatabaseError, match="was lost"):
+            close(place, watched)
+    assert left_over(stand.uri) == []
+
+
+@pytest.mark.parametrize("of_what", ["sizes", "contents"])
+def test_a_connection_that_is_lost_at_a_look_is_no_fault_of_the_tool(
+    of_what: str, stand: RehearsalStand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends = "SELECT pg_terminate_backend(pg_backend_pid())"
+    monkeypatch.setattr(sizes, "SIZES", ends)
+    monkeypatch.setattr(contents, "_own_tables", lambda cursor, _names: cursor.execute(ends))
+    settings = Settings(stand.uri)
+    with pytest.raises(DatabaseUnreachable, match=r"connection .* was lost"):
+        PostgresBackend.sizes_of(settings) if of_what == "sizes" else PostgresBackend.contents(settings, unstable={})

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from typing import TYPE_CHECKING, Final
 
 from migrate_graph.core.footprint import Size
-from migrate_graph.database.postgres.session.opening import Sessions
+from migrate_graph.database.postgres.session.looking import opened
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -40,6 +39,6 @@ def as_sizes(rows: Iterable[tuple[str, int, int]]) -> dict[str, Size]:
 
 def sizes(settings: Settings) -> dict[str, Size]:
     """Return the sizes of the relations of a database, by name."""
-    with closing(Sessions(settings).open("look")) as connection, connection.cursor() as cursor:
+    with opened(settings, "look") as connection, connection.cursor() as cursor:
         cursor.execute(SIZES)
         return as_sizes(cursor.fetchall())

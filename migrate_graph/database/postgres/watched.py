@@ -20,7 +20,7 @@ from migrate_graph.database.postgres.rehearsal.recording import RecordedConnecti
 from migrate_graph.database.postgres.session.connection import WorkConnection
 from migrate_graph.database.postgres.session.cursor import send
 from migrate_graph.database.postgres.work import PostgresWork
-from migrate_graph.errors import MigrateGraphError
+from migrate_graph.errors import DatabaseError
 from migrate_graph.quoting import as_array
 
 if TYPE_CHECKING:
@@ -39,14 +39,14 @@ class Observation:
         name: name of the migration.
         recorder: records its statements.
         outside: makes the context manager that watches what its body does outside of the database.
-        footprints: receives the result, under the name.
+        backend: receives the result, under the name.
     """
 
-    def __init__(self, name: str, recorder: Recorder, outside: Outside, footprints: dict[str, Footprint]) -> None:
+    def __init__(self, name: str, recorder: Recorder, outside: Outside, backend: WatchedBackend) -> None:
         self.recorder = recorder
         self._name = name
         self._outside = outside
-        self._footprints = footprints
+        self._backend = backend
         self._around = ExitStack()
         self._acts: list[OutsideAct] = []
         self._is_over = False
@@ -67,10 +67,11 @@ class Observation:
         self._is_over = True
         self.recorder.note_outside(self._acts)
         try:
-            self.recorder.survey()
-        except (psycopg2.Error, MigrateGraphError):
-            self.recorder.not_rehearsed("what it left could not be looked at: the connection was lost")
-        self._footprints[self._name] = self.recorder.footprint()
+            self._backend.survey(self.recorder)
+        except DatabaseError as error:
+            self.recorder.not_rehearsed(f"what it left could not be looked at: {error.message}")
+            self._backend.unseen = self._backend.unseen or error
+        self._backend.footprints[self._name] = self.recorder.footprint()
 
 
 class WatchedWork(PostgresWork):
@@ -142,6 +143,7 @@ class WatchedBackend(PostgresBackend):
         self._sessions.is_watched = True
         self.footprints: dict[str, Footprint] = {}
         self.ended = ""
+        self.unseen: DatabaseError | None = None
         self._watching = watching
         self._facts: Facts | None = None
         self._recorder: Recorder | None = None
@@ -176,10 +178,17 @@ class WatchedBackend(PostgresBackend):
     def work(self, migration: Migration, key: AttemptKey) -> PostgresWork:
         work = super().work(migration, key)
         if self._recorder is not None and isinstance(work, WatchedWork):
-            work.observe(
-                Observation(migration.name, self._recorder, self._watching.outside, self.footprints), self._look
-            )
+            work.observe(Observation(migration.name, self._recorder, self._watching.outside, self), self._look)
         return work
+
+    def survey(self, recorder: Recorder) -> None:
+        """Find out how a migration has changed the database.
+
+        Raises:
+            DatabaseError: that could not be read.
+        """
+        with self._explained():
+            recorder.survey()
 
     def remarks(self) -> tuple[str, ...]:
         """Return, in words, what has changed in the database although no migration was seen to change it."""

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from migrate_graph.database import Settings
     from migrate_graph.database.books.ledger import AttemptKey
     from migrate_graph.database.watching import Watching
+    from migrate_graph.errors import DatabaseError
     from migrate_graph.signals import Interruption
 
 _PAGES = 4096
@@ -131,6 +132,7 @@ class SqliteRehearsal(SqliteBackend):
         self.watching = watching
         self.footprints: dict[str, Footprint] = {}
         self.ended = ""
+        self.unseen: DatabaseError | None = None
         self._own = self._ledger.names.all
         self.recorder = Recorder(root=watching.root, values=watching.values, secrets=settings.secrets, own=self._own)
         self._facts = Facts()

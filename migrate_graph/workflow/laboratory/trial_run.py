@@ -12,7 +12,8 @@ from msgspec.structs import replace
 
 from migrate_graph.core.events import Event, Observer, Outcome, Result, RunFinished, ignore_events
 from migrate_graph.database import backend_class
-from migrate_graph.errors import MigrateGraphError
+from migrate_graph.database.driver_errors import ANSWERS
+from migrate_graph.errors import DatabaseError, DatabaseUnreachable, LockLost, MigrateGraphError
 from migrate_graph.executor import Executor, RunOptions
 from migrate_graph.loader import user_imports
 from migrate_graph.workflow.laboratory.scratch_runs import on_scratch, start_from_nothing
@@ -92,9 +93,21 @@ def run_trial(how: TrialRun, settings: Settings, plan: Plan, history: History) -
 
     Raises:
         Stopped: a signal arrived.
-        DatabaseError: the database could not be reached any more.
+        DatabaseError: a connection was lost, or it could not be read what a migration left. That says nothing about the migrations.
     """
-    return _watched(how, settings, plan, history) if how.is_watched else _unwatched(how, settings, plan, history)
+    run = _watched if how.is_watched else _unwatched
+    try:
+        trial = run(how, settings, plan, history)
+    except LockLost as error:
+        raise _unfinished(error.message) from error
+    for result in trial.results:
+        if result.passes == ANSWERS:
+            raise _unfinished(f"{result.name}: {result.error}")
+    return trial
+
+
+def _unfinished(why: str, hint: str = "run it again when the database answers") -> DatabaseError:
+    return DatabaseError(f"this was not tried to its end, so nothing follows from it: {why}", hint=hint)
 
 
 def _watched(how: TrialRun, settings: Settings, plan: Plan, history: History) -> TrialResult:
@@ -109,10 +122,15 @@ def _watched(how: TrialRun, settings: Settings, plan: Plan, history: History) ->
                 executor = _executor(how, backend, lock, heard, learnt.__setitem__)
                 executor.run(plan, how.project.graph, history)
         except MigrateGraphError as error:
-            cut = backend.ended or error.message
-        cut = cut or backend.ended
+            how.interruption.check()
+            if isinstance(error, DatabaseUnreachable | LockLost) and not backend.ended:
+                raise
+            cut = error.message
+        cut = backend.ended or cut
+        how.interruption.check()
+        if backend.unseen is not None and not cut:
+            raise _unfinished(backend.unseen.message, backend.unseen.hint)
         remarks = backend.remarks()
-    how.interruption.check()
     footprints = {name: replace(seen, view_uses=learnt.get(name, {})) for name, seen in backend.footprints.items()}
     return TrialResult(heard[-1].results if heard else (), footprints, cut, remarks)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final
 
 from migrate_graph.core.footprint import Fact
@@ -11,7 +10,7 @@ from migrate_graph.core.reachability import closure
 from migrate_graph.database.contents import Contents, Rows
 from migrate_graph.database.names import POSTGRES, TableNames
 from migrate_graph.database.postgres.facts.query import OF_ONE_DATABASE, SETTINGS, facts_query
-from migrate_graph.database.postgres.session.opening import Sessions
+from migrate_graph.database.postgres.session.looking import opened
 from migrate_graph.database.scratch_database import PREFIX
 from migrate_graph.quoting import quote_literal
 
@@ -41,7 +40,7 @@ def read_contents(settings: Settings, *, unstable: Mapping[str, Collection[str]]
         unstable: columns that are left out of the digests of rows, by table.
     """
     place = (settings.schema or "").partition(",")[0].strip()
-    with closing(Sessions(settings).open("contents", ours=False)) as connection, connection.cursor() as cursor:
+    with opened(settings, "contents", ours=False) as connection, connection.cursor() as cursor:
         connection.autocommit = False
         own = _own_tables(cursor, TableNames.of(settings.table, POSTGRES))
         cursor.execute(SETTINGS)

@@ -213,8 +213,9 @@ class GuardedBackend(WatchedBackend):
         connection = self.guarded
         if self.keeps and not connection.bound:  # the work is committed, so the keeper can see it
             return super()._read_facts(query, relations)
-        rows = connection.ask(f"SAVEPOINT {_LOOK}; {SETTINGS}; {with_numbers(query, relations)}")
-        connection.ask(f"ROLLBACK TO SAVEPOINT {_LOOK}; RELEASE SAVEPOINT {_LOOK}")
+        with self._explained():
+            rows = connection.ask(f"SAVEPOINT {_LOOK}; {SETTINGS}; {with_numbers(query, relations)}")
+            connection.ask(f"ROLLBACK TO SAVEPOINT {_LOOK}; RELEASE SAVEPOINT {_LOOK}")
         return rows
 
     # -- see `database.Backend` ---------------------------------------------------------------------------------------------------
@@ -228,7 +229,7 @@ class GuardedBackend(WatchedBackend):
             self._bound_by = self._last_name
         self._last_name = migration.name
         return GuardedWork(
-            self, migration, key, Observation(migration.name, self._recorder, self._watching.outside, self.footprints)
+            self, migration, key, Observation(migration.name, self._recorder, self._watching.outside, self)
         )
 
     _last_name = ""
