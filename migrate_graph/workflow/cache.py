@@ -39,11 +39,22 @@ def flush_before_restore(config: Config, observer: Observer, interruption: Inter
     An empty database has no place where a pending flush can be written down. If this process is killed before the restored one has it,
     the cache holds nothing of an earlier database all the same: it is flushed, and nothing could be read from an empty database since.
     """
+    _flush_or_warn(
+        config, observer, interruption, when="before the restore", hint="it is tried again after the restore"
+    )
+
+
+def flush_after_restore(config: Config, observer: Observer, interruption: Interruption) -> None:
+    """Flush the cache where it could not be written down that this is pending; a failure is only a warning."""
+    _flush_or_warn(config, observer, interruption, when="after the restore", hint="empty it by hand: no run will do it")
+
+
+def _flush_or_warn(config: Config, observer: Observer, interruption: Interruption, *, when: str, hint: str) -> None:
     if config.redis_host:
         try:
             _flush(config, observer, interruption)
         except PendingTaskFailed as error:
-            observer(Warned(f"before the restore, {error.message}", "it is tried again after the restore"))
+            observer(Warned(f"{when}, {error.message}", hint))
 
 
 def flush(config: Config, backend: Backend, observer: Observer, interruption: Interruption) -> PendingTaskFailed | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from migrate_graph.core.events import Observer
 from migrate_graph.database import open_backend
-from migrate_graph.errors import DatabaseUnreachable
+from migrate_graph.errors import DatabaseRefused, DatabaseUnreachable
 from migrate_graph.signals import Interruption
 from migrate_graph.workflow.project import database_settings, require_database
 
@@ -63,3 +63,24 @@ def recording(backend: Backend) -> Iterator[None]:
         else:
             told, hint = "nothing was recorded", "run it again when the database answers"
         raise DatabaseUnreachable(f"{error.message}; {told}", hint=hint) from error
+
+
+@contextmanager
+def following(done: str, hint: str) -> Iterator[None]:
+    """Do what follows a change that is committed; if the database fails meanwhile, say that the change stands.
+
+    Args:
+        done: the change, in words.
+        hint: what to do then. To run the command again would be refused.
+
+    Raises:
+        DatabaseUnreachable: the connection was lost.
+        DatabaseRefused: the database refused a statement.
+    """
+    try:
+        yield
+    except DatabaseUnreachable as error:
+        raise DatabaseUnreachable(f"{done}, but what follows was not done: {error.message}", hint=hint) from error
+    except DatabaseRefused as error:
+        told = f"{done}, but what follows was not done: {error.message}"
+        raise DatabaseRefused(told, hint=f"{error.hint}\n{hint}") from error

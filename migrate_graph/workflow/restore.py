@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from migrate_graph.config import SourceKind
 from migrate_graph.core.events import Observer
-from migrate_graph.errors import PendingTaskFailed, RestoreError
-from migrate_graph.workflow.locked import locked
+from migrate_graph.errors import DatabaseError, PendingTaskFailed, RestoreError
+from migrate_graph.workflow.locked import following, locked
 
 if TYPE_CHECKING:
     from migrate_graph.config import Config
@@ -32,7 +33,7 @@ def restore_database(
         RestoreError: there is no backup, it is refused, or the database is not empty.
         PendingTaskFailed: the backup is restored, and the cache could not be flushed; the next run of `apply` does it.
     """
-    from migrate_graph.workflow.cache import flush, remember_flush, require_address
+    from migrate_graph.workflow.cache import flush, flush_after_restore, remember_flush, require_address
 
     require_address(config)
     with locked(config, observer, wait=lock_wait) as (backend, _, interruption):
@@ -46,12 +47,26 @@ def restore_database(
             raise RestoreError(
                 "there is no backup to restore", hint="name the file, or set database_to_restore in [tool.migrate]"
             )
-        backend.prepare()
-        remember_flush(config, backend)
+        try:
+            with _following():
+                backend.prepare()
+                remember_flush(config, backend)
+        except DatabaseError:
+            flush_after_restore(config, observer, interruption)
+            raise
         _renew_views(backend)
-        if failed := flush(config, backend, observer, interruption):
+        with _following():
+            failed = flush(config, backend, observer, interruption)
+        if failed:
             raise PendingTaskFailed(f"the backup is restored, but {failed.message}", hint=failed.hint)
         return restored
+
+
+def _following() -> AbstractContextManager[None]:
+    """See `locked.following`."""
+    return following(
+        "the backup is restored", "go on with migrate status, then migrate apply: they make what is missing"
+    )
 
 
 def _renew_views(backend: Backend) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from msgspec import Struct
@@ -27,7 +28,7 @@ from migrate_graph.workflow.assessment import Assessment, Judging, assess
 from migrate_graph.workflow.cache import require_address
 from migrate_graph.workflow.former_names import FormerNames
 from migrate_graph.workflow.laboratory.back_and_forth import Trip, undo_step
-from migrate_graph.workflow.locked import locked
+from migrate_graph.workflow.locked import following, locked
 from migrate_graph.workflow.locked_run import LockedRun
 from migrate_graph.workflow.project import Project, Reading, database_settings, read_history, unknown_name
 from migrate_graph.workflow.rehearse import Rehearsal, RehearseOptions, rehearse
@@ -473,7 +474,12 @@ def revert_project(project: Project, name: str, options: RevertOptions, observer
             flag.path.unlink(missing_ok=True)  # this schema version is not complete any more
         run = LockedRun(project, backend, again.planned, reading, putting_back(again.planned, observer))
         run.remember_flush()
-        return run.conclude(run.revert(lock, interruption), None, interruption)
+        finished = run.revert(lock, interruption)
+        done = following(
+            f"'{name}' is reverted", "migrate status shows what is reverted; migrate apply would apply it again"
+        )
+        with done if finished.succeeded else nullcontext():
+            return run.conclude(finished, None, interruption)
 
 
 def _with_ways_of(plan: Plan, earlier: Plan) -> Plan:
