@@ -487,7 +487,7 @@ MUTANTS = [
     Mutant(
         "cache: noted after a restore",
         "workflow/restore.py",
-        "        remember_flush(config, backend)\n",
+        "                remember_flush(config, backend)\n",
         "",
         "tests/database/test_restore_cache.py -k is_noted",
     ),

@@ -182,10 +182,12 @@ MOMENTS = [Checkpoint.SESSION_OPENED, Checkpoint.BODY_RETURNED, Checkpoint.SUCCE
 """Where the sessions end: at a checkpoint, or where it is read what a migration has left."""
 
 
-def end_all_at(moment: Checkpoint | None, uri: str, server: PostgresServer, patch: pytest.MonkeyPatch) -> None:
-    """End all sessions in which the first migration is tried."""
+def end_at(
+    moment: Checkpoint | None, uri: str, server: PostgresServer, patch: pytest.MonkeyPatch, *, of: str = ""
+) -> None:
+    """End the sessions in which the first migration is tried, or those of one name."""
     ends = (
-        "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE application_name ~ '^migrate_graph:' "
+        f"SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE application_name ~ '^migrate_graph:{of}' "
         f"AND (datname ~ '^migrate_graph' OR datname = '{uri.rpartition('/')[2]}')"
     )
     survey = Recorder.survey
@@ -221,7 +223,7 @@ def test_a_connection_that_is_lost_in_a_rehearsal_is_no_fault_of_a_migration(
 ) -> None:
     """It was told as a failure of the migration, as a fault of the tool, or the rehearsal had simply not seen what the migration does."""
     (stand.root / "migrations.py").write_text(TWO)
-    end_all_at(moment, stand.uri, postgres_server, monkeypatch)
+    end_at(moment, stand.uri, postgres_server, monkeypatch)
     with pytest.raises(DatabaseError, match="was lost") as caught:
         stand.rehearse(place)
     assert "run it again when" in caught.value.hint
@@ -236,16 +238,16 @@ def test_a_connection_that_is_lost_while_a_graph_is_proved_proves_nothing(
     moment: Checkpoint | None, stand: RehearsalStand, postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Footprints without what a migration left were stored as if they were whole: a need that is not known lets two run side by side."""
-    (stand.root / "migrations.py").write_text(TWO)
     verify = VerifyStand(stand.root, stand.uri)
-    end_all_at(moment, stand.uri, postgres_server, monkeypatch)
+    of = "keeper" if moment is None else "one_1"  # the other session lives, and nothing else can be the reason
+    end_at(moment, stand.uri, postgres_server, monkeypatch, of=of)
     with pytest.raises(DatabaseError, match="was lost") as caught:
         verify.watch()
     assert "run it again when" in caught.value.hint
     monkeypatch.undo()
     with verify.laboratory() as place:
         watched = place.watch()
-        end_all_at(MOMENTS[0] if moment is None else moment, stand.uri, postgres_server, monkeypatch)
+        end_at(moment or MOMENTS[0], stand.uri, postgres_server, monkeypatch, of="one_1")
         with pytest.raises(DatabaseError, match="was lost"):
             close(place, watched)
     assert left_over(stand.uri) == []
