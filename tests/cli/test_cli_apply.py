@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -164,31 +165,64 @@ def test_on_a_terminal_finished_lines_scroll_above_a_live_one(shop) -> None:
             return True
         """,
     )
-    environ = {**os.environ, **shop.env, "TERM": "xterm", "COLUMNS": "100"}  # noqa: TID251 - tests are an edge too
-    environ.pop("CI", None)
-    environ.pop("NO_COLOR", None)
-    leader, follower = pty.openpty()
-    child = subprocess.Popen(
-        [sys.executable, "-m", "migrate_graph", "apply"],
-        cwd=shop.path, env=environ, stdout=follower, stderr=follower, stdin=follower, close_fds=True,
-    )  # fmt: skip
-    os.close(follower)
-    seen, until = b"", time.monotonic() + 30
-    while time.monotonic() < until:
-        if select.select([leader], [], [], 0.2)[0]:
-            try:
-                seen += os.read(leader, 65536)
-            except OSError:
-                break
-        elif child.poll() is not None:
-            break
-    assert child.wait(10) == 0
-    text = seen.decode()
+    code, text = _in_a_terminal(shop, "apply")
+    assert code == 0
     assert "slow_20260301_001" in text
     assert "of 3 rows" in text
     assert "[bold]printed[/bold]" in text, "no markup is interpreted"
     assert "1 applied in" in text
     assert text.rstrip().endswith("\x1b[0m") or "committed: slow_20260301_001" in text
+
+
+def _in_a_terminal(shop: Any, *words: str) -> tuple[int, str]:
+    """Run a command in a terminal of its own; return its exit code, and all that it and the processes it left have written."""
+    environ = {**os.environ, **shop.env, "TERM": "xterm", "COLUMNS": "100"}  # noqa: TID251 - tests are an edge too
+    environ.pop("CI", None)
+    environ.pop("NO_COLOR", None)
+    leader, follower = pty.openpty()
+    child = subprocess.Popen(
+        [sys.executable, "-m", "migrate_graph", *words],
+        cwd=shop.path, env=environ, stdout=follower, stderr=follower, stdin=follower, close_fds=True,
+    )  # fmt: skip
+    os.close(follower)
+    seen, until = b"", time.monotonic() + 60
+    while time.monotonic() < until and select.select([leader], [], [], 60)[0]:
+        try:
+            seen += os.read(leader, 65536)
+        except OSError:  # nobody has the other end any more
+            break
+    os.close(leader)
+    return child.wait(10), seen.decode()
+
+
+@pytest.mark.parametrize(
+    ("ends", "code"),
+    [
+        ("os.kill(os.getpid(), signal.SIGQUIT)", -signal.SIGQUIT),
+        ("os.kill(os.getpid(), signal.SIGKILL)", -signal.SIGKILL),
+        ("os._exit(0)", 1),
+    ],
+    ids=["quit", "kill", "_exit"],
+)
+def test_a_run_that_ends_abruptly_leaves_a_terminal_with_a_cursor(ends: str, code: int, shop: Any) -> None:
+    """Ctrl-\\ left the terminal without one: the display had hidden it, and nobody was left to show it again."""
+    shop.write(
+        "migrations.py",
+        f"""
+        import os, resource, signal
+        from migrate_graph import migration
+
+
+        @migration
+        def quits_20260301_001(db):
+            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+            {ends}
+            return True
+        """,
+    )
+    ended, text = _in_a_terminal(shop, "apply")
+    assert ended == code, text
+    assert 0 <= text.rindex("\x1b[?25l") < text.rindex("\x1b[?25h"), text
 
 
 @pytest.mark.postgres
