@@ -204,7 +204,7 @@ def test_a_server_process_that_is_frozen(told: bool, on_postgres: Field) -> None
     os.kill(pid, signal.SIGSTOP)
     try:
         goes_on(on_postgres)
-        line = process.wait_for("does not react: it is busy, or stopped")
+        line = process.wait_for("waits for nothing: it is busy, or stopped")
         assert "two_2" in line
         if told:
             ended = process.stop(signal.SIGTERM)
@@ -281,7 +281,9 @@ def test_the_lock_of_a_ledger_that_was_made_meanwhile_is_asked_for(on_postgres: 
         assert on_postgres.migrate("mark", "one_1", "--pending", env={"SCHEMA": "b"}).code == 0
         cursor.execute("SELECT pg_advisory_lock(%s, %s)", (0x6D67, of_b))
         cursor.execute("SELECT pg_advisory_unlock(%s, %s)", (0x6D67, of_a))
-        waiting.wait_for("waiting for another run to finish (0.0 s")  # each wait begins so: this one is for the other lock
+        waiting.wait_for(
+            "waiting for another run to finish (0.0 s"
+        )  # each wait begins so: this one is for the other lock
         assert on_postgres.executions("one_1") == 0
         cursor.execute("SELECT pg_advisory_unlock(%s, %s)", (0x6D67, of_b))
         ended = waiting.end()
