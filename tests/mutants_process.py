@@ -13,7 +13,7 @@ PROCESS = [
         "database/__init__.py",
         "    with interruption.overhearing():",
         "    if True:",
-        "tests/faults/test_signals.py -k 'ctrl_c and status'",
+        "tests/unit/test_signal_listener.py -k only_reads",
     ),
     Mutant(
         "calls: who looks after them",

@@ -422,8 +422,7 @@ def test_ctrl_c_while_the_ledger_is_locked(command: str, on_postgres: Field) -> 
         other.cursor().execute("LOCK TABLE ewh_implemented_features")
         eye.autocommit = True
         cursor = eye.cursor()
-        # Nothing else ends the wait within the time that the test has: without a listener the command would end as well, only later.
-        process = on_postgres.open(command, env={"LOCK_TIMEOUT": "600", "CONNECT_WAIT": "600"})
+        process = on_postgres.open(command)
         while True:
             cursor.execute(
                 "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'migrate_graph:keeper' AND wait_event_type = 'Lock'"

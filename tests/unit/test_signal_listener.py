@@ -6,12 +6,15 @@ import os
 import select
 import signal
 import threading
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from waiting import wait_until
 
 from migrate_graph import signals
+from migrate_graph.database import Settings, open_backend
 from migrate_graph.errors import NoRoom
 from migrate_graph.forks import file_of
 from migrate_graph.signals import Interruption
@@ -49,6 +52,17 @@ def test_the_socket_of_a_thread_that_is_late_stays_open(monkeypatch: pytest.Monk
     for each in _listeners() - before:
         each.join()
     os.close(number)
+
+
+def test_ctrl_c_is_noticed_by_a_command_that_only_reads(tmp_path: Path) -> None:
+    """It has no handlers of its own, and Python runs its handler only when the driver returns: after ten seconds, perhaps."""
+    interruption, before = Interruption(), signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        with open_backend(Settings(f"sqlite://{tmp_path / 'x.db'}"), interruption=interruption, writing=True):
+            signal.raise_signal(signal.SIGINT)
+            wait_until(lambda: interruption.is_heard)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no forks")
