@@ -253,6 +253,18 @@ def test_one_transaction_for_all(world: Windows) -> None:
     assert world.there == ""
 
 
+def test_one_transaction_brings_back_what_was_replaced_while_other_views_are_down(world: Windows) -> None:
+    """The view, its successor and the end of that one are all in the run, and another view is needed by a later migration."""
+    other = view("Other", "SELECT id FROM t", since="base", until="end")
+    v = view("V", "SELECT id, b FROM t", since="base")
+    v2 = view("V2", "SELECT id, a AS b FROM t", since="second", until="third", replaces=v, name="v")
+    views, bodies = [other, v, v2], [sql("second"), sql("third"), sql("end")]
+    assert world.run(world.base, *bodies, views=views, atomic=True).succeeded
+    assert world.there == "v"
+    assert world.remembered == {"V"}
+    assert ask(world.uri, "SELECT b FROM v") == [(3,)]
+
+
 def test_what_must_hold_sees_the_views(world: Windows) -> None:
     v = view("V", "SELECT id, a FROM t", since="base")
     world.works(

@@ -95,6 +95,11 @@ class HeldViews(Struct):
         """Names of the managers whose views are held."""
         return self._entries.keys()
 
+    @property
+    def retired(self) -> AbstractSet[str]:
+        """Names of those managers whose views do not come up any more: a successor has replaced them, or their window has closed."""
+        return {name for name, (kind, left) in self._entries.items() if kind not in left.ups}
+
     def is_needed_later(self, names: Iterable[str]) -> bool:
         """Return whether a later migration takes the views of any of these managers down."""
         return any(self.needed_until.get(name, 0) > self.place for name in names)
@@ -192,6 +197,10 @@ class HeldKeeper(ViewKeeper):
     def replace(self, renewal: Renewal) -> Replaced:
         """See `ViewKeeper.replace`; held views need no replacement: they come up with their new text."""
         return super().replace(renewal) if self._held.managers.isdisjoint(renewal.block.names) else Replaced()
+
+    def remembered(self) -> frozenset[str]:
+        """See `ViewKeeper.remembered`; the rows of retired views are kept until the held views come up."""
+        return super().remembered() - self._held.retired
 
     def bring_up(self) -> None:
         with self.working():
