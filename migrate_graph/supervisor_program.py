@@ -132,6 +132,13 @@ def _say(text: str) -> None:
         os.write(sys.stderr.fileno(), f"{text}\n".encode())
 
 
+def _show_cursor() -> None:
+    """Show the cursor of the terminal again: a run that is killed, or ends itself at once, cannot undo what its display has done."""
+    with contextlib.suppress(OSError):
+        if os.isatty(sys.stderr.fileno()) and os.environ.get("TERM", "dumb") != "dumb":  # noqa: TID251 - nobody can hand it over
+            os.write(sys.stderr.fileno(), b"\x1b[?25h")
+
+
 def _main(descriptor: str, process: str, *signals: str) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
@@ -140,6 +147,7 @@ def _main(descriptor: str, process: str, *signals: str) -> None:
         os._exit(0)
     with contextlib.suppress(_RunEndedError, ProcessLookupError):
         watch.run()
+    _show_cursor()
 
 
 if __name__ == "__main__":
