@@ -135,7 +135,26 @@ def test_version_says_whose_it_is_and_where(
 
 def test_both_scripts_are_the_same_program() -> None:
     pyproject = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))
-    assert pyproject["project"]["scripts"] == dict.fromkeys(("migrate", "migrate-graph"), "migrate_graph.cli:main")
+    assert pyproject["project"]["scripts"] == dict.fromkeys(("migrate", "migrate-graph"), "migrate_graph.__main__:main")
+
+
+@pytest.mark.parametrize(
+    "program",
+    [["-m", "migrate_graph"], ["-c", "import sys; from migrate_graph.__main__ import main; sys.exit(main())"]],
+)
+def test_ctrl_c_while_the_program_is_still_imported(program: list[str], tmp_path: Path) -> None:
+        "raise KeyboardInterrupt"
+    )  # in the place of a module that is imported early
+    (tmp_path / "msgspec.py").write_text("raise KeyboardInterrupt")  # in the place of what is imported first
+    ran = subprocess.run(
+        [sys.executable, *program, "apply"],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ran.returncode, ran.stdout, ran.stderr) == (130, "", "")
 
 
 def test_another_directory(shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
