@@ -143,8 +143,6 @@ def test_both_scripts_are_the_same_program() -> None:
     [["-m", "migrate_graph"], ["-c", "import sys; from migrate_graph.__main__ import main; sys.exit(main())"]],
 )
 def test_ctrl_c_while_the_program_is_still_imported(program: list[str], tmp_path: Path) -> None:
-        "raise KeyboardInterrupt"
-    )  # in the place of a module that is imported early
     (tmp_path / "msgspec.py").write_text("raise KeyboardInterrupt")  # in the place of what is imported first
     ran = subprocess.run(
         [sys.executable, *program, "apply"],
