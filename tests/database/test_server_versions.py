@@ -148,3 +148,51 @@ def test_every_timeout_that_a_server_knows_is_sent(version: int, timeouts: set[s
     assert {name for name in sent if name.endswith("timeout")} == timeouts | {"lock_timeout", "statement_timeout"}
     assert all(sent[name] == "0" for name in timeouts | {"statement_timeout"})
     assert (sent["lock_timeout"] == "0") is not ours  # every wait of ours has a limit
+
+
+REPLICA = """
+from migrate_graph import migration
+
+
+@migration(independent=True)
+def one_1(db):
+    db.executesql("CREATE TABLE one (id integer PRIMARY KEY)")
+    db.executesql("CREATE TABLE two (one integer REFERENCES one)")
+    db.executesql("INSERT INTO two VALUES (7)")
+    return True
+
+
+@migration(independent=True)
+def beside_1(db):
+    db.executesql("CREATE TABLE beside (id integer PRIMARY KEY)")
+    return True
+"""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["plan"], ["status"], ["apply"], ["apply", "--jobs", "2"], ["plan", "--rehearse", "--on", "here"]],
+    ids=lambda words: words[-1],
+)
+@pytest.mark.parametrize("of", ["ROLE app IN DATABASE", "DATABASE"])
+def test_sessions_that_fire_no_trigger_are_told_of(
+    words: list[str],
+    of: str,
+    postgres_uri: str,
+    postgres_server: PostgresServer,
+    tmp_path: Any,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Rows that no foreign key has checked were written, and nothing said so."""
+    (tmp_path / "migrations.py").write_text(REPLICA)
+    environ = {"MIGRATE_URI": postgres_uri, "HOME": str(tmp_path)}
+    monkeypatch.chdir(tmp_path)
+    setting = f"ALTER {of} {postgres_uri.rpartition('/')[2]} {{}} session_replication_role"
+    postgres_server.execute(setting.format("SET") + " = replica")
+    assert main(words, environ=environ) == 0
+    told = " ".join(capsys.readouterr().err.split())
+    assert told.count("session_replication_role is 'replica'") == 1, told
+    postgres_server.execute(setting.format("RESET"))
+    main(["status"], environ=environ)
+    assert "session_replication_role" not in capsys.readouterr().err

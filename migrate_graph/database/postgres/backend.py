@@ -91,6 +91,7 @@ class PostgresBackend(Bookkeeping):
     dal_source = staticmethod(dal_source)
     connection_class = WorkConnection
     _longest_pause = 2.0
+    _tells_of_server = True
 
     @staticmethod
     def keep_open_statement(seconds: int) -> str:
@@ -165,7 +166,8 @@ class PostgresBackend(Bookkeeping):
     def connect(self, *, observer: Observer, interruption: Interruption) -> None:
         self._sessions.listen(observer, interruption)
         self._keeper = self._sessions.open("keeper")
-        require_supported(self._keeper.info.server_version, self.label, observer)
+        tells = observer if self._tells_of_server else ignore_events
+        require_supported(self._keeper.info.server_version, self.label, tells, fires=self._sessions.fires_triggers)
         self._find_ledger()
 
     def _find_ledger(self) -> None:

@@ -26,11 +26,22 @@ _OLDEST, _NEWEST = 120000, 180000
 _LIMIT = 3
 """Connections of a run: two, and one while a connection is replaced."""
 
+_NO_TRIGGERS = Warned(
+    "session_replication_role is 'replica' in the sessions of this role: what migrations write fires no trigger, and no foreign key checks it",
+    "if that is not meant: ALTER ROLE … RESET session_replication_role, or the same for the database, or mend PGOPTIONS",
+)
+
 Execute = Callable[..., list[tuple[Any, ...]]]
 
 
-def require_supported(version: int, label: str, observer: Observer) -> None:
-    """Refuse a server that is too old, and warn of one that is newer than those that the tests run on.
+def require_supported(version: int, label: str, observer: Observer, *, fires: bool) -> None:
+    """Refuse a server that is too old; warn of one that is newer than those that the tests run on, and of sessions that fire no triggers.
+
+    Args:
+        version: of the server.
+        label: of the database.
+        observer: called with the warnings.
+        fires: what is written there fires triggers.
 
     Raises:
         DatabaseRefused: the server is too old.
@@ -48,6 +59,8 @@ def require_supported(version: int, label: str, observer: Observer) -> None:
             f"{label} is PostgreSQL {version // 10000}, and {_OLDEST // 10000} to {_NEWEST // 10000} are supported",
             hint="upgrade the server first",
         )
+    if not fires:
+        observer(_NO_TRIGGERS)
 
 
 def require_writable(execute: Execute, refusal: str, way_out: str = HINTS["25006"]) -> None:

@@ -104,6 +104,8 @@ class SeatedBackend(PostgresBackend):
         lock_of_run: tells whether the run, in another process, still holds its lock.
     """
 
+    _tells_of_server = False  # the run has
+
     def __init__(self, settings: Settings, seat: Seat) -> None:
         super().__init__(settings, writing=True)
         self._seat = seat

@@ -137,6 +137,7 @@ class WatchedBackend(PostgresBackend):
 
     work_class = WatchedWork
     connection_class = RecordedConnection
+    _tells_of_server = False  # whoever has read the history, or made the database, has
 
     def __init__(self, settings: Settings, watching: Watching) -> None:
         super().__init__(settings, writing=True)

@@ -76,6 +76,7 @@ class Sessions:
         pooled: there is a pooler in transaction mode in between, so settings of a session would stay behind for other clients.
         pids: numbers of the server processes of all sessions that were opened.
         place: the search_path that the settings give, or else the role has, as the server writes it.
+        fires_triggers: what is written fires triggers and is checked by foreign keys, as is usual.
         is_watched: what migrations do is observed in their own sessions, too; names read there are compared with names read in ours.
         patience: runs calls that may block.
     """
@@ -89,6 +90,7 @@ class Sessions:
         self.pids: set[int] = set()
         self.place = ""
         self.is_watched = False
+        self.fires_triggers = True
         self.patience = Patience(limit=max(settings.connect_wait, 5.0), look=self._what_for)
         self._is_direct: bool | None = None
         self._checks_clients: bool | None = None
@@ -229,6 +231,7 @@ class Sessions:
         chosen = ["pg_catalog.pg_backend_pid()", "pg_catalog.current_setting('search_path')"]
         chosen += ["pg_catalog.set_config(%s, %s, false)"] * len(settings)
         chosen.append(_needs_counts(connection.info.server_version))
+        chosen.append("pg_catalog.current_setting('session_replication_role')")
         if lock:
             chosen.append("pg_catalog.pg_try_advisory_lock(%s, %s)")
         condition = (
@@ -250,6 +253,7 @@ class Sessions:
         if row[len(settings) + 2]:
             self._counts = True
             _row(connection, "SELECT pg_catalog.set_config('track_counts', 'on', false)")
+        self.fires_triggers = row[len(settings) + 3] != "replica"
         connection.server_pid = row[0]
         connection.got_lock = bool(lock and row[-1])
 
