@@ -14,7 +14,7 @@ from migrate_graph.core.adopting import rank_of
 from migrate_graph.core.drift import Drifted, Inventory
 from migrate_graph.core.footprint import Footprint, Statement
 from migrate_graph.core.traces import owner_of
-from migrate_graph.quoting import unsigned
+from migrate_graph.quoting import bare, parted, unsigned
 from migrate_graph.sql_space import SPACE
 from migrate_graph.user_files import SourceLocation
 
@@ -145,7 +145,7 @@ def _line_of(relation: str, seen: Footprint, words: re.Pattern[str] | None = Non
 
     Else that of the first statement that begins with such words and names the relation; else of the first that names it.
     """
-    last = re.compile(rf'(?<![\w"]){re.escape(relation.rpartition(".")[2])}(?![\w"])', re.IGNORECASE)
+    last = re.compile(rf'(?<![\w"]){re.escape(parted(unsigned(relation))[1])}(?![\w"])', re.IGNORECASE)
     begins = words or _DEFINES
     for does in (
         _writes(relation) if words else _locks(relation),
@@ -229,11 +229,14 @@ def _why_conditional(says: re.Match[str]) -> str:
 
 
 _VIEW: Final = re.compile(
-    _LEAD + r"create\b.*?\bview\s+(?:if\s+not\s+exists\s+)?(?P<name>[^\s(]+)", re.IGNORECASE | re.DOTALL
+    _LEAD + r"create\b.*?\bview\s+(?:if\s+not\s+exists\s+)?(?P<name>(?:\"(?:[^\"]|\"\")+\"|[^\s(\"])+)",
+    re.IGNORECASE | re.DOTALL,
 )
 
 
 def _is_of_manager(statement: Statement, theirs: AbstractSet[str]) -> bool:
     """Return whether a statement makes a view that has a manager: the manager drops it, whoever made it first."""
     match = _VIEW.match(statement.sql)
-    return match is not None and any(match["name"] in {name, name.rpartition(".")[2]} for name in theirs)
+    schema, view = map(bare, parted(match["name"])) if match else ("", "")
+    known = {tuple(map(bare, parted(name))) for name in theirs}
+    return any(view == name and schema in {"", place} for place, name in known)

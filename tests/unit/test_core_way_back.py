@@ -55,6 +55,26 @@ def test_what_belongs_to_what_was_added_goes_with_it(change: Drifted) -> None:
     assert told(*NEW, change) == []
 
 
+def test_the_line_that_touches_a_relation_whose_name_holds_a_dot() -> None:
+    """Only what stands behind the last dot was looked for, so that another relation was taken for it."""
+    changed = Drifted(Fact("column", 'public."a.b".c'), "integer", "bigint", 'public."a.b"')
+    statements = (
+        sent('ALTER TABLE public."z.b" ADD x integer', 10),
+        sent('ALTER TABLE public."a.b" ALTER c TYPE bigint', 11),
+    )
+    assert told(changed, statements=statements)[0].endswith("(migrations.py:11)")
+
+
+@pytest.mark.parametrize("name", ['"a.b"', 'public."a.b"', 'Public."a.b"', '"public"."a.b"'])
+@pytest.mark.parametrize(
+    ("managed", "is_of_manager"),
+    [('public."a.b"', True), ("public.b", False), ('other."b"', False), ('"a"."b"', False)],
+)
+def test_a_view_of_a_manager_whose_name_holds_a_dot(name: str, managed: str, is_of_manager: bool) -> None:
+    found = told(managed=(managed,), statements=(sent(f"CREATE OR REPLACE VIEW {name} AS SELECT 1"),))
+    assert (found == []) is is_of_manager
+
+
 def test_what_was_there_before_is_told_with_the_line_that_touches_it() -> None:
     changed = Drifted(Fact("column", "public.old.a"), "integer", "bigint", "public.old")
     gone = Drifted(Fact("index", "public.i"), "x", None)
