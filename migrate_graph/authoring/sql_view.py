@@ -18,7 +18,6 @@ from migrate_graph.authoring.values import truth_of
 from migrate_graph.authoring.views import ViewMigrationManager, place_of_class
 from migrate_graph.core.model import UsesFrom, View
 from migrate_graph.errors import DeclarationError
-from migrate_graph.merge_conflicts import unresolved_in
 from migrate_graph.quoting import quote_identifier
 
 _PART = r'(?:[^\W\d][\w$]*|"(?:[^"\0]|"")+")'
@@ -269,8 +268,11 @@ def _query(view: type[SqlView]) -> str:
     query: str = view.query.strip().rstrip(";").rstrip()
     if not query:
         raise DeclarationError(f"{view.__name__}.query is empty", hint="write its SELECT statement")
-    if "<<<<<<<" in query and (conflict := unresolved_in(view.query)):
-        raise DeclarationError(f"{view.__name__}.query: {conflict.message}", hint=conflict.hint)
+    if "<<<<<<<" in query:
+        from migrate_graph.merge_conflicts import unresolved_in
+
+        if conflict := unresolved_in(view.query):
+            raise DeclarationError(f"{view.__name__}.query: {conflict.message}", hint=conflict.hint)
     return query
 
 

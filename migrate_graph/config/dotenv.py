@@ -13,7 +13,6 @@ from pathlib import Path
 from msgspec import Struct
 
 from migrate_graph.config.values import Refused
-from migrate_graph.merge_conflicts import unresolved_in
 from migrate_graph.ownership import is_foreign, is_open_to_all
 
 _PATIENCE = 2.0
@@ -78,8 +77,11 @@ def read_dotenv(root: Path, environ: Mapping[str, str]) -> Dotenv:
     except UnicodeDecodeError as error:
         hint = f"byte {error.start} is no UTF-8: save it again in UTF-8"
         raise Refused(f"{where} cannot be read: it is not in UTF-8", hint) from None
-    if conflict := unresolved_in(text):  # which of the two sides counts must not be decided by which one comes last
-        raise Refused(f"{where}:{conflict.line}: {conflict.message}", conflict.hint)
+    if "<<<<<<<" in text:
+        from migrate_graph.merge_conflicts import unresolved_in
+
+        if conflict := unresolved_in(text):  # which of the two sides counts must not be decided by which one comes last
+            raise Refused(f"{where}:{conflict.line}: {conflict.message}", conflict.hint)
     variables, faults = _variables_in(text, environ)
     remarks += [f"{where}:{line} is no NAME=value and is passed over" for line in faults]
     if unsafe := [name for name in variables if _UNSAFE.fullmatch(name) and name not in environ]:

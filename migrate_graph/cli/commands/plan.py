@@ -452,7 +452,7 @@ def _view_lines(
             stays = (
                 "which stays unless the body drops it" if len(names) == 1 else "which stay unless the body drops them"
             )
-            more = {"text": f", which {_edited(names)}", "ends": f", {stays}: write `DROP VIEW`"}.get(word, "")
+            more = {"text": f", which {_edited(names)}", "ends": f", {stays}"}.get(word, "")
             told = f"{listed(names, most=MOST)}{more}"
             yield from _view_line(word, tone, told, style)
     if how := how_told(ways):
