@@ -71,7 +71,7 @@ class Guard:
                 f"error: the process was ended from inside by os._exit({status}), before the work was done; what was not committed is "
                 "rolled back, and migrate status tells the rest"
             )
-            supervisor.let_go()
+            supervisor.end_watch()
             really_exit(1)
         really_exit(self._code or status)
 

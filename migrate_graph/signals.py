@@ -414,7 +414,7 @@ def _end_process(number: int) -> None:
     with suppress(RuntimeError):
         _thread.start_new_thread(_flush, (flushed,))
         flushed.acquire(timeout=0.5)
-    supervisor.let_go()
+    supervisor.end_watch()
     really_exit(128 + number)
 
 

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import socket
 
-HEARD, LET_GO = b"1", b"0"
-"""The messages of the run to its supervisor: a signal has been received here; stop watching."""
+HEARD, LET_GO, ENDS = b"1", b"0", b"2"
+"""The messages of the run to its supervisor: a signal has been received here; stop watching; stop watching, because this process ends at once."""
 
 _watching: set[Supervisor] = set()
 
 
-def let_go() -> None:
-    """End the watch of this process by its supervisor: this process reports by itself how it ends."""
+def end_watch() -> None:
+    """End the watch of this process by its supervisor: this process reports by itself how it ends, but leaves the terminal as it is."""
     for supervisor in list(_watching):
-        supervisor.let_go()
+        supervisor.let_go(ENDS)
 
 
 class Supervisor:
@@ -57,9 +57,9 @@ class Supervisor:
         """Report to the supervisor that this process has received a signal, so the next one is the second."""
         self._say(HEARD)
 
-    def let_go(self) -> None:
+    def let_go(self, word: bytes = LET_GO) -> None:
         """End the watch by the supervisor: this process reports by itself how it ends."""
-        self._say(LET_GO)
+        self._say(word)
         self.close()
 
     def close(self) -> None:

@@ -77,10 +77,12 @@ class _Watch:
         return [number for number in self._unread() if number in self._signals]
 
     def _stop_watching(self, word: bytes) -> None:
-        """Stop watching; report the end of the run if the run has not sent a last message.
+        """Stop watching; report the end of the run if the run has not sent a last message, and show the cursor if it ends at once.
 
         The pipe may also have been closed by a body. Then the run goes on, but it can send no more messages.
         """
+        if word != _LET_GO:
+            _show_cursor()
         if not word and self._has_ended():
             _say(
                 "error: the run has ended without a last word: killed, or ended by a native library; "
@@ -124,6 +126,7 @@ class _Watch:
             signal.pidfd_send_signal(self._descriptor, signal.SIGKILL)
         else:
             os.kill(self._process, signal.SIGKILL)
+        _show_cursor()
         raise _RunEndedError
 
 
@@ -147,7 +150,6 @@ def _main(descriptor: str, process: str, *signals: str) -> None:
         os._exit(0)
     with contextlib.suppress(_RunEndedError, ProcessLookupError):
         watch.run()
-    _show_cursor()
 
 
 if __name__ == "__main__":

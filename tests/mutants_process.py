@@ -242,14 +242,14 @@ PROCESS = [
     Mutant(
         "the supervisor is let go by the guard",
         "process_end.py",
-        "            supervisor.let_go()\n",
+        "            supervisor.end_watch()\n",
         "            pass\n",
         "tests/faults/test_signals.py -k says_nothing",
     ),
     Mutant(
         "the supervisor is let go by a second signal",
         "signals.py",
-        "    supervisor.let_go()\n    really_exit",
+        "    supervisor.end_watch()\n    really_exit",
         "    really_exit",
         "tests/faults/test_signals.py -k second_signal_ends_it_at_once",
     ),

@@ -171,6 +171,7 @@ def test_on_a_terminal_finished_lines_scroll_above_a_live_one(shop) -> None:
     assert "of 3 rows" in text
     assert "[bold]printed[/bold]" in text, "no markup is interpreted"
     assert "1 applied in" in text
+    assert text.count("\x1b[?25h") == text.count("\x1b[?25l"), "only the display itself shows the cursor again"
     assert text.rstrip().endswith("\x1b[0m") or "committed: slow_20260301_001" in text
 
 
@@ -201,16 +202,26 @@ def _in_a_terminal(shop: Any, *words: str) -> tuple[int, str]:
         ("os.kill(os.getpid(), signal.SIGQUIT)", -signal.SIGQUIT),
         ("os.kill(os.getpid(), signal.SIGKILL)", -signal.SIGKILL),
         ("os._exit(0)", 1),
+        ("interrupted()", 128 + signal.SIGINT),
     ],
-    ids=["quit", "kill", "_exit"],
+    ids=["quit", "kill", "_exit", "second Ctrl-C"],
 )
 def test_a_run_that_ends_abruptly_leaves_a_terminal_with_a_cursor(ends: str, code: int, shop: Any) -> None:
     """Ctrl-\\ left the terminal without one: the display had hidden it, and nobody was left to show it again."""
     shop.write(
         "migrations.py",
         f"""
-        import os, resource, signal
+        import os, resource, signal, time
         from migrate_graph import migration
+
+
+        def interrupted():
+            for _ in range(2):
+                try:
+                    os.kill(os.getpid(), signal.SIGINT)
+                    time.sleep(60)
+                except BaseException:
+                    time.sleep(0.1)  # two signals at the same moment count as one
 
 
         @migration

@@ -288,9 +288,7 @@ def view_named_like_the_ledger(context: Context) -> Iterator[Hit]:
     ```
     """
     is_plain = context.ledger.replace(".", "").isidentifier()
-    usual = [
-        context.schema or "public"
-    ]  # where the setting leaves it open, a role of PostgreSQL has its tables there, unless told otherwise
+    usual = [context.schema or "public"]  # where a role of PostgreSQL has its tables, unless told otherwise
     *schema, table = parts_of(context.ledger) if is_plain else [context.ledger]
     own = {table, f"{table}_journal", f"{table}_views"}
     for view in context.graph.views.values():

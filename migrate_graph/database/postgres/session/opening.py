@@ -373,9 +373,8 @@ class Sessions:
         if row is None:
             return "its session on the server has ended"
         kind, event = row
-        if (
-            not kind or kind == "Client"
-        ):  # a process that is stopped shows what it waited for before, and one that is only slow does, too
+        # A process that is stopped shows what it waited for before, and so does one that is only slow.
+        if not kind or kind == "Client":
             return "its process on the server waits for nothing: it is busy, or stopped, or the message to it was lost"
         return _WAITS.get(event, f"its process on the server waits for {event}")
 
