@@ -199,7 +199,7 @@ def _in_a_terminal(shop: Any, *words: str) -> tuple[int, str]:
 @pytest.mark.parametrize(
     ("ends", "code"),
     [
-        ("os.kill(os.getpid(), signal.SIGQUIT)", -signal.SIGQUIT),
+        ("signal.signal(signal.SIGQUIT, signal.SIG_DFL); os.kill(os.getpid(), signal.SIGQUIT)", -signal.SIGQUIT),
         ("os.kill(os.getpid(), signal.SIGKILL)", -signal.SIGKILL),
         ("os._exit(0)", 1),
         ("interrupted()", 128 + signal.SIGINT),
