@@ -43,7 +43,7 @@ _PYDAL_URI = re.compile(r"postgres[23]?://[^:@/]+(:[^@]*)?@[^:/?]+(:\d+)?/[^?]+(
 _PERMANENT = re.compile(
     r"authentication failed|no password|does not exist|no pg_hba|not permitted to log in|permission denied for database|"
     r"no such (?:database|user)|invalid port number|could not parse|invalid \w+ value|does not support SSL|certificate|"
-    r"authentication method|channel binding|GSSAPI|startup parameter",
+    r"authentication method|channel binding|GSSAPI|startup parameter|definition of service|service file|weak sslmode|invalid value for parameter",
     re.IGNORECASE,
 )
 _TRANSIENT = ("08", "53", "55006", "57P")  # SQLSTATEs: connection, resources, object in use, shutdown and startup
@@ -160,14 +160,17 @@ class Sessions:
         answers = getattr(error, "was_asked_for_password", False)
         permanent = _PERMANENT.search(text) and not _PASSING.search(text)
         if (code and not code.startswith(_TRANSIENT)) or (not code and permanent):
-            raise DatabaseUnreachable(
-                f"cannot connect to {self.label}: {reason}", hint=_connect_hint(text, code)
-            ) from None
+            raise self._unreachable(f"cannot connect to {self.label}: {reason}", _connect_hint(text, code)) from None
         if waited >= self._settings.connect_wait:
-            raise DatabaseUnreachable(
+            raise self._unreachable(
                 f"{self.label} did not {'let us in' if answers else 'answer'} within {self._settings.connect_wait:.0f} s: {reason}",
-                hint=_waited_hint(text, answers=answers),
+                _waited_hint(text, answers=answers),
             ) from None
+
+    def _unreachable(self, message: str, hint: str) -> DatabaseUnreachable:
+        from migrate_graph.database.postgres.session.variables import with_variables
+
+        return DatabaseUnreachable(message, hint=with_variables(hint, self.dsn))
 
     def _within(self, call: Callable[[], Any], started: float, doing: str) -> Any:
         """Run a call that connects and sends the first statement, in a thread, with a limit.
@@ -184,9 +187,9 @@ class Sessions:
                 next_report += _TELL_EVERY
                 self.observer(Connecting(in_all, f"{doing}: no answer so far"))
             if in_all >= max(self._settings.connect_wait, _CONNECT_TIMEOUT):
-                raise DatabaseUnreachable(
+                raise self._unreachable(
                     f"{self.label} did not answer within {in_all:.0f} s ({doing})",
-                    hint="is the server stopped, or has a pooler in between no free connection (a run needs two at once)?",
+                    "is the server stopped, or has a pooler in between no free connection (a run needs two at once)?",
                 )
 
         return aside(call, name="connect", every=_CHECK_EVERY, meanwhile=look)
