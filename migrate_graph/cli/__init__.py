@@ -158,8 +158,9 @@ def _show_json_error(session: Session, error: MigrateGraphError) -> None:
 def _explained(error: Exception) -> MigrateGraphError:
     """Return an unexpected exception as a `MigrateGraphError` that says what to do."""
     from migrate_graph.lacking import lacking
+    from migrate_graph.loader.hidden_modules import hidden
 
-    return lacking(error) or (_refused(error) if isinstance(error, OSError) else _fault(error))
+    return lacking(error) or hidden(error) or (_refused(error) if isinstance(error, OSError) else _fault(error))
 
 
 def _refused(error: OSError) -> MigrateGraphError:

@@ -304,3 +304,29 @@ def test_a_project_whose_files_have_the_names_of_modules_that_we_need(
             check=False,
         )
         assert not ran.returncode, ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("redis", "", "apply"),
+        ("networkx", "raise RuntimeError('of somebody')", "why two_20260101_002"),
+        ("graphviz", "def draw(): ...", "graph -o graph.svg"),
+        ("typer", "", "plan"),
+        ("difflib", "", "show nothing_of_this_name"),
+    ],
+)
+def test_a_file_on_pythonpath_that_was_imported_in_the_place_of_what_we_need_is_named(
+    name: str, text: str, words: str, tmp_path: Path
+) -> None:
+    """It comes before the installed package of that name, in every program: this was told as a fault of migrate_graph."""
+    (tmp_path / "migrations.py").write_text(_MIGRATIONS)
+    (tmp_path / "path").mkdir()
+    (tmp_path / "path" / f"{name}.py").write_text(text)
+    ran = subprocess.run(
+        [sys.executable, "-m", "migrate_graph", *words.split()], cwd=tmp_path, capture_output=True, text=True, check=False,
+        env={"MIGRATE_URI": "sqlite://app.db", "CI": "true", "HOME": str(tmp_path), "REDIS_HOST": "127.0.0.1:1", "PYTHONPATH": str(tmp_path / "path")},
+    )  # fmt: skip
+    assert f"{name}.py was imported in the place of {name}, which migrate_graph needs (" in ran.stderr
+    assert "hint: rename the file, or take its directory out of PYTHONPATH" in ran.stderr
+    assert ran.returncode == 2
