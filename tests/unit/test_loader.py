@@ -19,7 +19,7 @@ from migrate_graph.core.model import BodyKind, Registry
 from migrate_graph.edwh_names import edwh_migrate_modules
 from migrate_graph.errors import LoadError
 from migrate_graph.loader import load, load_project, user_imports
-from migrate_graph.loader.imports import NEEDED
+from migrate_graph.loader.imports import PACKAGES
 
 __all__ = ["nothing_left", "project"]
 
@@ -138,7 +138,7 @@ def test_a_sibling_named_like_a_package_that_we_need_shadows_nobody(project: Pro
     """While the project is open, this package imports Redis, networkx and others for itself."""
     root = project(
         {"migrations.py": "import networkx, redis\n" + ONE.format("m")}
-        | {f"{name}.py": "raise RuntimeError" for name in NEEDED}
+        | {f"{name}.py": "raise RuntimeError" for name in PACKAGES}
     )
     kept = {name: sys.modules.pop(name) for name in [*sys.modules] if name.partition(".")[0] in {"networkx", "redis"}}
     try:
@@ -159,7 +159,7 @@ def test_the_packages_that_we_need_are_known() -> None:
                 if file.suffix == ".py" and len(file.parts) == 2
             }
     assert {"networkx", "psycopg2", "redis", "typer"} <= modules
-    assert modules - NEEDED == set()
+    assert modules - PACKAGES == set()
 
 
 def test_a_data_directory_named_like_an_installed_package_shadows_nobody(project: Project) -> None:

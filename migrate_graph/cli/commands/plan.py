@@ -449,10 +449,7 @@ def _view_lines(
         ("text", "good", renewed),
     ):
         if names:
-            stays = (
-                "which stays unless the body drops it" if len(names) == 1 else "which stay unless the body drops them"
-            )
-            more = {"text": f", which {_edited(names)}", "ends": f", {stays}"}.get(word, "")
+            more = {"text": f", which {_edited(names)}", "ends": f", which {_stays(names)}"}.get(word, "")
             told = f"{listed(names, most=MOST)}{more}"
             yield from _view_line(word, tone, told, style)
     if how := how_told(ways):
@@ -465,6 +462,10 @@ def _view_line(word: str, tone: str, told: str, style: TextStyle) -> list[str]:
 
 def _edited(names: Sequence[str]) -> str:
     return f"changed since {'it was' if len(names) == 1 else 'they were'} created"
+
+
+def _stays(names: Sequence[str]) -> str:
+    return "stays unless the body drops it" if len(names) == 1 else "stay unless the body drops them"
 
 
 def _plan_remarks(plan: Plan, style: TextStyle) -> Iterator[str]:
